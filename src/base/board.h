@@ -1,0 +1,26 @@
+/*
+ * board: the few facts about the service that everyone may look at and one owner each writes: is the database there, is
+ * the broker, are positions loaded. `/health`, the metrics and the log read it.
+ *
+ * Plain atomics, no locks. Each field names its only writer.
+ */
+#ifndef PM_BOARD_H
+#define PM_BOARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct board {
+    atomic_bool database_connected;          /* committer */
+    atomic_bool inbound_connected;           /* consumer: connected and consuming from every queue */
+    atomic_bool outbound_connected;          /* publisher: connected, and not blocked by the broker */
+    atomic_bool positions_loaded;            /* service, once */
+    atomic_bool stopping;                    /* service, once */
+    atomic_uint_fast64_t pending_commits;    /* all shards add and subtract: executions and market events applied, not committed */
+    atomic_int_fast64_t oldest_unacked_at_us; /* consumer: steady time at which the oldest unacknowledged delivery came; 0 none */
+    int64_t started_wall_us;                 /* service, before the threads */
+    int64_t started_steady_us;
+};
+
+#endif

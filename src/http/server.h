@@ -1,0 +1,59 @@
+/*
+ * server: HTTP/1.1 and HTTP/2 in front of the directory (contract §2).
+ *
+ * One libh2o loop a thread, each with its own listener (SO_REUSEPORT) and directory reader; requests are answered on the loop
+ * that read them. Reads never leave the loop. Health and metrics come through callbacks, since service/ knows them.
+ */
+#ifndef PM_SERVER_H
+#define PM_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "board.h"
+#include "decode.h"
+#include "directory.h"
+#include "status.h"
+
+struct server;
+
+struct api_key {
+    const char *text;
+    uint32_t limit_per_minute;
+};
+
+/* Renders a body into *out (heap, the callee allocates with malloc, the caller frees). Returns its length. Thread: any loop. */
+typedef size_t server_render_fn(void *context, char **out);
+
+/* Borrowed pointers live as long as the server. */
+struct server_settings {
+    const char *host;
+    uint16_t port;
+    size_t thread_count;
+    const char *tls_cert;             /* NULL: cleartext */
+    const char *tls_key;
+    const struct api_key *keys;
+    size_t key_count;
+    bool rate_limit_enabled;
+    const char *service_name;
+    const char *version;
+    const struct asset_pattern *assets;
+    int64_t staleness_us;             /* PRICE_STALENESS_THRESHOLD */
+    int64_t portfolio_ttl_us;         /* METRICS_CACHE_TTL */
+    const struct decimal *exposure_limit; /* NULL: none */
+    server_render_fn *render_metrics;      /* Prometheus text */
+    server_render_fn *render_metrics_json; /* the JSON summary */
+    void *render_context;
+};
+
+/* Binds and listens. Fails: STATUS_UNAVAILABLE (address in use, no such certificate: logged), *out NULL then. */
+enum status server_create(const struct server_settings *settings, struct board *board, struct directory *directory,
+                          struct server **out) PM_MUST_USE;
+enum status server_start(struct server *server) PM_MUST_USE;
+/* Stops listening, lets running requests finish, closes idle connections, ends the threads within deadline_ms. */
+void server_stop(struct server *server, int deadline_ms);
+/* Thread: after server_stop. Memory of live connections is left to the process' end where libh2o cannot free it safely. */
+void server_destroy(struct server *server);
+
+#endif
