@@ -1,9 +1,9 @@
 /*
  * actor: the runtime that drives an actor in a thread of its own.
  *
- * An actor is a struct, a mailbox, and one receive function that is handed a batch of messages and the time. It never sees
- * its thread, its mailbox or a clock, so a test or the simulator can drive it by calling receive. It must dispose of every message of
- * the batch: free it, keep it, or send it on.
+ * An actor is a struct, a mailbox, and one receive function that is handed a batch of messages and the time. It never
+ * sees its thread, its mailbox or a clock, so a test or the simulator can drive it by calling receive. It must dispose
+ * of every message of the batch: free it, keep it, or send it on.
  */
 #ifndef PM_ACTOR_H
 #define PM_ACTOR_H
@@ -22,22 +22,23 @@ struct actor_time {
 };
 
 /*
- * Handles a batch (count may be 0: a deadline passed). Returns the steady time at which it wants to be called again even
- * without a message, or ACTOR_NO_DEADLINE.
+ * Handles a batch (count may be 0: a deadline passed; so is the first call, which finds nothing and arms the timers).
+ * Returns the steady time at which it wants to be called again even without a message, or ACTOR_NO_DEADLINE.
  */
 typedef int64_t actor_receive_fn(void *actor, struct message **batch, size_t count, struct actor_time now);
 
 struct actor_thread;
 
 /*
- * Starts a thread (named for debuggers and logs; name is a literal of at most 15 characters) that drives the actor.
+ * Starts a thread (named for debuggers and logs; name is a literal of at most 15 characters) that drives the actor. It
+ * blocks all signals but those that tell of a fault, and keeps deadlines to a millisecond, never early.
  * Owns: the caller keeps actor and mailbox alive until actor_stop() has returned. Fails: NULL if no thread can be had.
  */
 struct actor_thread *actor_start(const char *name, void *actor, actor_receive_fn *receive, struct mailbox *mailbox);
 
 /*
- * Stops it: whatever is in the mailbox is still received, then the thread ends. Frees the handle; NULL is accepted.
- * Blocks: until the thread has ended.
+ * Stops it: whatever is in the mailbox is still received, then the thread ends; deadlines are not waited for. Frees the
+ * handle; NULL is accepted. Blocks: until the thread has ended.
  */
 void actor_stop(struct actor_thread *thread);
 

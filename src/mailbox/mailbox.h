@@ -1,9 +1,9 @@
 /*
  * mailbox: bounded message passing to one receiving thread.
  *
- * A mailbox is a bundle of lanes, one single-producer ck_ring for each sender, and one parking place for the receiver. A
- * preempted sender holds up nobody else, order per sender is kept, and no lane can fill another. Sending costs a store
- * and a fence; an eventfd is written only when the receiver is parked.
+ * A mailbox is a bundle of lanes, one single-producer ck_ring for each sender, and one parking place for the receiver.
+ * A preempted sender holds up nobody else, order per sender is kept, and no lane can fill another. Sending costs a
+ * store and a fence; an eventfd is written only when the receiver is parked.
  *
  * A message has one owner. Sending gives it away and leaves NULL behind; on a full lane it is still the caller's. Who
  * receives it frees it or sends it on. Capacity is chosen by whoever wires the actors: where a lane's senders can never
@@ -30,15 +30,21 @@ enum { MAILBOX_LANES_MAX = 32 };
 
 /*
  * Makes a mailbox of lane_count lanes; lane i holds at least capacities[i] messages (1 to 1,048,576).
- * Owns: the caller; mailbox_destroy() when no thread uses it any more. Asserts that every lane is empty unless told to
- * drop: messages left behind are a leak of their owner. name is a literal, for logs and metrics.
+ * name is a literal, for logs and metrics.
+ * Owns: the caller. Fails: never (aborts without memory or descriptors).
  */
 struct mailbox *mailbox_create(const char *name, const uint32_t *capacities, size_t lane_count);
+
+/*
+ * Frees it when no thread uses it any more; NULL is accepted. Asserts that every lane is empty: a message left behind
+ * is a leak of its owner, so whoever stops the actors receives what is left and disposes of it.
+ */
 void mailbox_destroy(struct mailbox *mailbox);
 
 /*
  * Gives *message to the receiver and sets *message to NULL.
- * Thread: one sending thread a lane. Fails: STATUS_FULL, the message is still the caller's. Never blocks.
+ * Thread: one sending thread a lane. Fails: STATUS_FULL (counted in METRIC_MAILBOX_FULL), the message is still the
+ * caller's. Never blocks.
  */
 enum status mailbox_send(struct mailbox *mailbox, size_t lane, struct message **message) PM_MUST_USE;
 
@@ -61,10 +67,10 @@ size_t mailbox_receive_lane(struct mailbox *mailbox, size_t lane, struct message
 void mailbox_wait(struct mailbox *mailbox, int timeout_ms);
 
 /*
- * For receivers that poll other descriptors too: mailbox_prepare_wait() announces that the receiver will sleep and returns
- * false if messages are there already (then do not sleep); poll for POLLIN on mailbox_fd() with the others; then always
- * call mailbox_finish_wait(). Lanes of which the bit is set in lanes_ignored do not keep the receiver awake.
- * Thread: the receiver.
+ * For receivers that poll other descriptors too: mailbox_prepare_wait() announces that the receiver will sleep and
+ * returns false if messages are there already (then do not sleep, nothing is left to finish); else poll for POLLIN on
+ * mailbox_fd() with the others and then always call mailbox_finish_wait(). Lanes of which the bit is set in
+ * lanes_ignored do not keep the receiver awake. Thread: the receiver.
  */
 int mailbox_fd(const struct mailbox *mailbox);
 bool mailbox_prepare_wait(struct mailbox *mailbox, uint32_t lanes_ignored);
@@ -75,6 +81,7 @@ void mailbox_wake(struct mailbox *mailbox);
 
 /* Messages waiting in a lane, for metrics. Thread: any; a snapshot. */
 size_t mailbox_depth(const struct mailbox *mailbox, size_t lane);
+/* What a lane really holds: at least what was asked for (the next power of two, less one). Thread: any. */
 size_t mailbox_capacity(const struct mailbox *mailbox, size_t lane);
 size_t mailbox_lane_count(const struct mailbox *mailbox);
 const char *mailbox_name(const struct mailbox *mailbox);

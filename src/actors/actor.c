@@ -1,0 +1,111 @@
+#define _GNU_SOURCE /* pthread_setname_np */
+
+#include "actor.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+
+enum { THREAD_NAME_LEN_MAX = 15 };
+
+struct actor_thread {
+    const char *name;
+    void *actor;
+    actor_receive_fn *receive;
+    struct mailbox *mailbox;
+    pthread_t thread;
+    atomic_bool stopping;                   /* actor_stop() sets it, the loop looks */
+    struct message *batch[ACTOR_BATCH_MAX]; /* the loop's */
+};
+
+/* Rounded up, so that the deadline has passed when the wait is over. */
+static int timeout_ms(int64_t deadline_us, int64_t now_us)
+{
+    if (deadline_us == ACTOR_NO_DEADLINE)
+        return -1;
+    if (deadline_us <= now_us)
+        return 0;
+    int64_t left_us = deadline_us - now_us;
+    return left_us / 1000 < INT_MAX - 1 ? (int)((left_us + 999) / 1000) : INT_MAX;
+}
+
+static void run(struct actor_thread *self)
+{
+    int64_t deadline_us = 0; /* passed: the actor is called once before anything has come, to arm its timers */
+    for (;;) {
+        /* Pairs with the store in actor_stop(). Read before the mailbox, so what was sent before the stop is seen. */
+        bool stopping = atomic_load_explicit(&self->stopping, memory_order_acquire);
+        size_t count = mailbox_receive(self->mailbox, self->batch, ACTOR_BATCH_MAX);
+        struct actor_time now = {.wall_us = clock_wall_us(), .steady_us = clock_steady_us()};
+        if (count == 0 && stopping)
+            return;
+        if (count > 0 || now.steady_us >= deadline_us)
+            deadline_us = self->receive(self->actor, self->batch, count, now);
+        else
+            mailbox_wait(self->mailbox, timeout_ms(deadline_us, now.steady_us));
+    }
+}
+
+static void *thread_main(void *argument)
+{
+    struct actor_thread *self = argument;
+    (void)pthread_setname_np(pthread_self(), self->name);
+    log_register_thread(self->name);
+    run(self);
+    return NULL;
+}
+
+/* Signals are for the main thread. Those that tell of a fault stay open: blocked, they would kill without a report. */
+static void fill_with_blockable_signals(sigset_t *set)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    (void)sigfillset(set);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        (void)sigdelset(set, faults[i]);
+}
+
+struct actor_thread *actor_start(const char *name, void *actor, actor_receive_fn *receive, struct mailbox *mailbox)
+{
+    pm_assert(strlen(name) <= THREAD_NAME_LEN_MAX);
+    struct actor_thread *self = malloc(sizeof *self);
+    if (self == NULL)
+        return NULL;
+    self->name = name;
+    self->actor = actor;
+    self->receive = receive;
+    self->mailbox = mailbox;
+    atomic_init(&self->stopping, false);
+
+    /* A thread inherits the mask: blocking around its creation leaves no moment in which a signal could reach it. */
+    sigset_t blocked;
+    sigset_t before;
+    fill_with_blockable_signals(&blocked);
+    (void)pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    int error = pthread_create(&self->thread, NULL, thread_main, self);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) {
+        free(self);
+        return NULL;
+    }
+    return self;
+}
+
+void actor_stop(struct actor_thread *thread)
+{
+    if (thread == NULL)
+        return;
+    /* Pairs with the load in run(). The wake after it keeps the loop from sleeping over it. */
+    atomic_store_explicit(&thread->stopping, true, memory_order_release);
+    mailbox_wake(thread->mailbox);
+    int error = pthread_join(thread->thread, NULL);
+    pm_assert(error == 0);
+    free(thread);
+}
