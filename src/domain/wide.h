@@ -41,7 +41,10 @@ static inline bool wide_is_zero(struct wide a)
  */
 enum status wide_divide_round(struct wide a, int128 divisor, int128 *out) PM_MUST_USE;
 
-/* The same into a decimal. Fails: STATUS_OUT_OF_RANGE outside NUMERIC(20,8). */
+/* The same by a divisor of any width, above zero: for shares of portfolio sums. Fails: as above. */
+enum status wide_divide_by_wide(struct wide a, struct wide divisor, int128 *out) PM_MUST_USE;
+
+/* wide_divide_round into a decimal. Fails: STATUS_OUT_OF_RANGE outside NUMERIC(20,8). */
 enum status wide_divide_to_decimal(struct wide a, int128 divisor, struct decimal *out) PM_MUST_USE;
 
 /* The exact text of an integer count of 10^-16 ("orders" table: NUMERIC(60,16)); terminated, returns the length. */
