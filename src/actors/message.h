@@ -91,11 +91,14 @@ struct delivery {
     } said;
 
     /* what came of it: the shard's */
-    struct delivery *joined;      /* repeats that wait for this one, by head.next */
-    struct order_slot *order;     /* shard's cache entry, counted */
+    struct delivery *joined;      /* others of the same identity that wait for this one's outcome, by head.next */
+    struct delivery *identity_link; /* identities.h: next in its bucket */
+    struct hash128 identity_hash;
+    struct order_slot *order;     /* orders.h: its order's slot, counted; NULL where no order is named */
+    bool applied;                 /* its effect is in the working state; fill is in the order's pending sum */
     struct fill fill;             /* executions that were applied: what was new */
     struct journal_note journal;
-    bool looked_up;               /* the database was asked about identity and order */
+    bool looked_up;               /* the database was asked about identity and order: the three below say what it answered */
     bool identity_known;          /* lookup or commit: the identity is committed ... */
     uint64_t known_fingerprint;   /* ... with this fingerprint */
     struct order_total order_before; /* lookup: what the order had contributed, committed */
@@ -120,7 +123,7 @@ enum { COMMIT_ITEMS_MAX = 512 };
 
 enum commit_outcome {
     COMMIT_DONE,     /* durable */
-    COMMIT_REDO,     /* nothing of this item was written: repeats are marked (identity_known), order totals refreshed */
+    COMMIT_REDO,     /* nothing of this item was written: repeats are marked (identity_known); where looked_up is set, order_before is fresh */
     COMMIT_CONFLICT, /* nothing written: the row was not at expected_version; .found holds it. Repeats marked and order totals refreshed too */
 };
 
@@ -170,7 +173,8 @@ struct announcement {
     struct position position;     /* as committed */
     struct decimal size_norm;     /* position_size_norm as of the commit; may be none */
     struct delivery *settles;     /* chain by head.next; may be empty (taken out by the publisher when confirmed) */
-    void *slot;                   /* the shard's own */
+    void *work;                   /* the shard's own */
+    size_t settles_count;         /* the shard's own */
 };
 
 /* TOTALS: "the totals of my part changed". One a shard: while the aggregator holds it, further changes conflate. */

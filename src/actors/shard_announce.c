@@ -1,0 +1,141 @@
+/*
+ * shard_announce.c: what goes out of a shard: announcements, settled deliveries, news for the aggregator.
+ *
+ * The broker is the slowest neighbour: an announcement costs it as much as several deliveries. At most one announcement of
+ * a position is unconfirmed, the pool bounds them all, and while the shard is busy a change waits up to announce_hold_us
+ * for the next one to overtake it, unless so many deliveries wait along that the broker would run out of credit.
+ */
+#include <string.h>
+
+#include "check.h"
+#include "shard_state.h"
+
+static void queue_announcement(struct shard *shard, struct work *work)
+{
+    if (work->in_announce_queue || work->announcing)
+        return; /* when the one on its way is confirmed, it is queued again */
+    work->in_announce_queue = true;
+    work->announce_next = NULL;
+    if (shard->announce_queue.last != NULL)
+        shard->announce_queue.last->announce_next = work;
+    else
+        shard->announce_queue.first = work;
+    shard->announce_queue.last = work;
+}
+
+void shard_announce_later(struct shard *shard, struct work *work)
+{
+    if (!work->announce_due) {
+        work->announce_due = true;
+        work->announce_since_us = shard->now.steady_us;
+    }
+    queue_announcement(shard, work);
+}
+
+/* Whether the change that waits longest should go on waiting for a later one to overtake it. */
+static bool is_held_back(struct shard *shard, const struct work *first)
+{
+    if (shard->held_count < shard->settings.busy_count || shard->held_count >= shard->settings.full_count)
+        return false;
+    int64_t until_us = first->announce_since_us + shard->settings.announce_hold_us;
+    if (shard->now.steady_us >= until_us)
+        return false;
+    shard_wake_at(shard, until_us);
+    return true;
+}
+
+static void send_announcement(struct shard *shard, struct work *work, struct wide total_exposure)
+{
+    struct announcement *announcement = shard->free_announcement;
+    shard->free_announcement = (struct announcement *)announcement->head.next;
+    announcement->head.next = NULL;
+    announcement->source = work->committed_source;
+    memcpy(announcement->trace_id, work->committed_trace_id, sizeof announcement->trace_id);
+    announcement->message_id = shard->settings.new_uuid(shard->settings.new_uuid_context);
+    announcement->at_us = shard->now.wall_us;
+    announcement->position = work->base;
+    announcement->size_norm = position_size_norm(&work->base, total_exposure);
+    announcement->settles = work->settling.first;
+    announcement->settles_count = 0;
+    for (struct delivery *delivery = work->settling.first; delivery != NULL; delivery = delivery_next(delivery)) {
+        announcement->settles_count++;
+        if (announcement->trace_id[0] == '\0') /* only repeats: theirs */
+            memcpy(announcement->trace_id, delivery->trace_id, sizeof announcement->trace_id);
+    }
+    work->settling = (struct chain){NULL, NULL};
+    announcement->work = work;
+    work->announcing = true;
+    work->announce_due = false;
+    struct message *message = &announcement->head;
+    mailbox_send_reserved(shard->settings.publisher.mailbox, shard->settings.publisher.lane, &message);
+}
+
+void shard_send_announcements(struct shard *shard)
+{
+    if (shard->announce_queue.first == NULL || shard->free_announcement == NULL)
+        return;
+    struct portfolio_totals totals;
+    directory_begin(shard->settings.reader);
+    directory_totals(shard->settings.reader, &totals);
+    directory_end(shard->settings.reader);
+    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL &&
+           !is_held_back(shard, shard->announce_queue.first)) {
+        struct work *work = shard->announce_queue.first;
+        shard->announce_queue.first = work->announce_next;
+        if (shard->announce_queue.first == NULL)
+            shard->announce_queue.last = NULL;
+        work->announce_next = NULL;
+        work->in_announce_queue = false;
+        send_announcement(shard, work, totals.exposure);
+    }
+}
+
+void shard_handle_announcement(struct shard *shard, struct announcement *announcement)
+{
+    struct work *work = announcement->work;
+    work->announcing = false;
+    shard->held_count -= announcement->settles_count;
+    if (announcement->settles != NULL) {
+        /* It was not confirmed (the publisher stops): it is due again. */
+        struct chain back = chain_of(announcement->settles);
+        announcement->settles = NULL;
+        shard->held_count += announcement->settles_count;
+        chain_concat(&back, &work->settling);
+        work->settling = back;
+        shard_announce_later(shard, work);
+    }
+    announcement->head.next = shard->free_announcement == NULL ? NULL : &shard->free_announcement->head;
+    shard->free_announcement = announcement;
+    shard_work_pin(work);
+    if (work->announce_due)
+        queue_announcement(shard, work);
+    shard_work_unpin(shard, work);
+}
+
+void shard_settle(struct shard *shard, struct delivery *delivery)
+{
+    shard_put_order(shard, delivery);
+    shard->held_count--;
+    chain_append(&shard->settled, delivery);
+}
+
+void shard_send_settled(struct shard *shard)
+{
+    if (chain_is_empty(&shard->settled))
+        return;
+    struct message *message = &shard->settled.first->head;
+    message->type = MESSAGE_SETTLED;
+    shard->settled = (struct chain){NULL, NULL};
+    mailbox_send_reserved(shard->settings.consumer.mailbox, shard->settings.consumer.lane, &message);
+}
+
+void shard_send_totals(struct shard *shard)
+{
+    if (!shard->totals_dirty || shard->totals == NULL)
+        return;
+    shard->totals_dirty = false;
+    memcpy(shard->totals->trace_id, shard->totals_trace_id, sizeof shard->totals->trace_id);
+    struct message *message = &shard->totals->head;
+    shard->totals = NULL;
+    mailbox_send_reserved(shard->settings.aggregator.mailbox, shard->settings.aggregator.lane, &message);
+}

@@ -1,0 +1,315 @@
+/*
+ * shard_commit.c: what the committer is asked, and what its answers mean.
+ */
+#include <string.h>
+
+#include "check.h"
+#include "log.h"
+#include "metrics.h"
+#include "shard_state.h"
+
+/* ---- requests ---- */
+
+static struct work *take_first(struct work_queue *queue, size_t next_offset)
+{
+    struct work *work = queue->first;
+    struct work **next = (struct work **)(void *)((char *)work + next_offset);
+    queue->first = *next;
+    if (queue->first == NULL)
+        queue->last = NULL;
+    *next = NULL;
+    return work;
+}
+
+/* Repeats that only waited for what they repeat: nothing to write, so they are settled by the next announcement. */
+static void settle_repeats(struct shard *shard, struct work *work)
+{
+    struct delivery *delivery;
+    while ((delivery = chain_take(&work->pending)) != NULL) {
+        pm_assert(!delivery->applied);
+        metric_add(METRIC_EXECUTIONS_REPEATED, 1);
+        shard_put_order(shard, delivery);
+        chain_append(&work->settling, delivery);
+    }
+    if (!chain_is_empty(&work->settling))
+        shard_announce_later(shard, work);
+}
+
+static void add_item(struct shard *shard, struct work *work)
+{
+    struct commit_item *item = &shard->commit->items[shard->commit->count++];
+    item->row = work->now;
+    item->expected_version = work->base.version;
+    item->insert = !work->row_exists;
+    item->external = work->external;
+    item->entry = work;
+    item->outcome = COMMIT_REDO;
+    work->in_flight = work->pending;
+    work->pending = (struct chain){NULL, NULL};
+    item->deliveries = work->in_flight.first;
+    for (struct delivery *delivery = item->deliveries; delivery != NULL; delivery = delivery_next(delivery))
+        delivery->looked_up = false; /* from here on: whether the committer asked again */
+    work->commit_in_flight = true;
+    work->row_changed = false;
+    work->flight_source = work->source;
+    memcpy(work->flight_trace_id, work->trace_id, sizeof work->flight_trace_id);
+}
+
+void shard_send_commits(struct shard *shard)
+{
+    if (shard->commit == NULL || shard->commit_queue.first == NULL)
+        return;
+    shard->commit->count = 0;
+    struct work *last = shard->commit_queue.last;
+    for (bool done = false; !done && shard->commit->count < COMMIT_ITEMS_MAX && shard->commit_queue.first != NULL;) {
+        struct work *work = take_first(&shard->commit_queue, offsetof(struct work, commit_next));
+        done = work == last;
+        work->in_commit_queue = false;
+        shard_work_pin(work);
+        if (work->not_before_us > shard->now.steady_us) {
+            shard_queue_commit(shard, work);
+            shard_wake_at(shard, work->not_before_us);
+        } else if (!work->commit_in_flight) { /* else its answer queues it again */
+            if (work->row_changed || work->external.wanted)
+                add_item(shard, work);
+            else
+                settle_repeats(shard, work);
+        }
+        shard_work_unpin(shard, work);
+    }
+    if (shard->commit->count == 0)
+        return;
+    struct message *message = &shard->commit->head;
+    shard->commit = NULL;
+    mailbox_send_reserved(shard->settings.committer.mailbox, shard->settings.committer.lane, &message);
+}
+
+void shard_send_lookups(struct shard *shard)
+{
+    if (shard->lookup == NULL || shard->lookup_queue.first == NULL)
+        return;
+    struct chain asked = {NULL, NULL};
+    while (shard->lookup_queue.first != NULL) {
+        struct work *work = take_first(&shard->lookup_queue, offsetof(struct work, lookup_next));
+        work->in_lookup_queue = false;
+        work->lookup_in_flight = true;
+        chain_concat(&asked, &work->waiting);
+    }
+    struct message *message = &shard->lookup->head;
+    shard->lookup->deliveries = asked.first;
+    shard->lookup = NULL;
+    mailbox_send_reserved(shard->settings.committer.mailbox, shard->settings.committer.lane, &message);
+}
+
+/* ---- answers ---- */
+
+void shard_handle_lookup(struct shard *shard, struct lookup_request *request)
+{
+    shard->lookup = request;
+    struct chain answered = chain_of(request->deliveries);
+    request->deliveries = NULL;
+    struct delivery *delivery;
+    while ((delivery = chain_take(&answered)) != NULL) {
+        uint8_t mode =
+            delivery->kind == DELIVERY_EXECUTION ? delivery->said.execution.mode : delivery->said.market.mode;
+        struct work *work = shard_work(shard, delivery->asset, mode);
+        /* The answered ones of this position stand together and before whatever came meanwhile. */
+        struct chain later = work->waiting;
+        work->waiting = (struct chain){NULL, NULL};
+        chain_append(&work->waiting, delivery);
+        while (answered.first != NULL && strcmp(answered.first->asset, delivery->asset) == 0 &&
+               (answered.first->kind == DELIVERY_EXECUTION ? answered.first->said.execution.mode
+                                                           : answered.first->said.market.mode) == mode)
+            chain_append(&work->waiting, chain_take(&answered));
+        chain_concat(&work->waiting, &later);
+        work->lookup_in_flight = false;
+        shard_work_pin(work);
+        shard_drain_waiting(shard, work);
+        shard_work_unpin(shard, work);
+    }
+}
+
+static void log_change(const struct work *work, const struct position *row, int32_t changes)
+{
+    if (!log_is_enabled(LOG_LEVEL_INFO))
+        return;
+    char size[DECIMAL_TEXT_LEN_MAX];
+    char realized[DECIMAL_TEXT_LEN_MAX];
+    (void)decimal_format(row->size, 1, size);
+    (void)decimal_format(row->realized_pnl, 2, realized);
+    LOG_EVENT(LOG_LEVEL_INFO, "position_changed", work->committed_trace_id, log_text("asset", row->asset),
+              log_text("mode", position_mode_word(row->mode)), log_int("version", row->version),
+              log_int("changes", changes), log_text("size", size), log_text("realized_pnl", realized),
+              log_text("source", update_source_word(work->committed_source)));
+}
+
+/* A delivery whose effect is durable now. */
+static void settle_committed(struct shard *shard, struct work *work, struct delivery *delivery, bool announced)
+{
+    if (delivery->applied) {
+        atomic_fetch_sub_explicit(&shard->settings.board->pending_commits, 1, memory_order_relaxed);
+        int64_t delay_us = shard->now.steady_us - delivery->received_steady_us;
+        histogram_observe(HISTOGRAM_EVENT_VISIBLE_SECONDS, delay_us > 0 ? (uint64_t)delay_us : 0);
+    }
+    if (delivery->kind == DELIVERY_EXECUTION) {
+        metric_add(delivery->applied ? METRIC_EXECUTIONS_APPLIED : METRIC_EXECUTIONS_REPEATED, 1);
+        if (delivery->applied && delivery->order != NULL)
+            order_commit(delivery->order, &delivery->fill);
+        if (delivery->applied && delivery->identity[0] != '\0') {
+            identities_remove_pending(shard->identities, delivery);
+            identities_add_recent(shard->identities, delivery->identity_hash, delivery->fingerprint);
+        }
+        shard_put_order(shard, delivery);
+    } else {
+        metric_add(announced ? METRIC_MARKET_APPLIED : METRIC_MARKET_UNCHANGED, 1);
+    }
+    delivery->applied = false;
+    shard_admit_joined(shard, delivery);
+    if (announced || delivery->kind == DELIVERY_EXECUTION)
+        chain_append(&work->settling, delivery);
+    else
+        shard_settle(shard, delivery);
+}
+
+static void commit_done(struct shard *shard, struct work *work, const struct commit_item *item)
+{
+    const struct position *row = &item->row;
+    int32_t changes = row->version - work->base.version;
+    bool announced = changes != 0 || item->external.wanted;
+    work->base = *row;
+    work->row_exists = true;
+    work->external.wanted = false;
+    work->conflict_tries = 0;
+    work->not_before_us = 0;
+    (void)directory_publish(shard->settings.part, row);
+    shard->totals_dirty = true;
+    if (announced) {
+        work->committed_source = work->flight_source;
+        memcpy(work->committed_trace_id, work->flight_trace_id, sizeof work->committed_trace_id);
+        memcpy(shard->totals_trace_id, work->flight_trace_id, sizeof shard->totals_trace_id);
+        log_change(work, row, changes);
+        if (work->announce_due)
+            metric_add(METRIC_ANNOUNCEMENTS_CONFLATED, 1);
+    }
+    struct chain committed = work->in_flight;
+    work->in_flight = (struct chain){NULL, NULL};
+    struct delivery *delivery;
+    while ((delivery = chain_take(&committed)) != NULL)
+        settle_committed(shard, work, delivery, announced);
+    if (announced || !chain_is_empty(&work->settling))
+        shard_announce_later(shard, work);
+    if (!chain_is_empty(&work->pending))
+        shard_queue_commit(shard, work);
+}
+
+/* Takes over the order totals that the committer read again. */
+static void refresh_orders(const struct chain *deliveries)
+{
+    for (struct delivery *delivery = deliveries->first; delivery != NULL; delivery = delivery_next(delivery))
+        if (delivery->kind == DELIVERY_EXECUTION && delivery->order != NULL && delivery->looked_up)
+            order_set_committed(delivery->order, &delivery->order_before);
+}
+
+static void commit_redo(struct shard *shard, struct work *work)
+{
+    refresh_orders(&work->in_flight);
+    shard_rebuild(shard, work);
+}
+
+/* The row as someone else left it is where the events start from again; what differs is journalled as theirs. */
+static void take_found(struct shard *shard, struct work *work, const struct commit_item *item)
+{
+    struct position found = work->base;
+    if (item->found_exists) {
+        found = item->found;
+    } else {
+        /* Someone deleted the row: it is flat again under its old identifier, and its versions go on. */
+        position_init(&found, work->base.asset, work->base.mode, work->base.id, shard->now.wall_us);
+        found.version = work->base.version;
+    }
+    work->external.wanted = false;
+    if (!position_is_same_figures(&found, &work->base)) {
+        work->external = (struct journal_note){
+            .wanted = true,
+            .source = SOURCE_EXTERNAL,
+            .quantity = DECIMAL_NONE,
+            .price = DECIMAL_NONE,
+            .fees = decimal_from_units(found.fees_paid.units - work->base.fees_paid.units),
+            .at_us = shard->now.wall_us,
+            .size = found.size,
+            .average_entry_price = found.average_entry_price,
+            .realized_pnl = found.realized_pnl,
+            .fees_paid = found.fees_paid,
+            .long_size = found.long_size,
+            .short_size = found.short_size,
+            .long_avg_price = found.long_avg_price,
+            .short_avg_price = found.short_avg_price,
+            .version = found.version,
+        };
+    }
+    work->base = found;
+    work->row_exists = item->found_exists;
+    if (item->found_exists) {
+        (void)directory_publish(shard->settings.part, &found);
+        shard->totals_dirty = true;
+    }
+}
+
+static void commit_conflict(struct shard *shard, struct work *work, const struct commit_item *item)
+{
+    metric_add(METRIC_CONFLICTS, 1);
+    work->conflict_tries++;
+    bool exhausted = work->conflict_tries > shard->settings.conflict_tries_max;
+    LOG_EVENT(LOG_LEVEL_WARNING, "position_conflict", work->flight_trace_id, log_text("asset", work->now.asset),
+              log_text("mode", position_mode_word(work->now.mode)),
+              log_int("expected_version", item->expected_version),
+              log_int("found_version", item->found_exists ? item->found.version : -1),
+              log_int("tries", work->conflict_tries), log_bool("given_up", exhausted));
+    for (struct delivery *delivery = work->pending.first; delivery != NULL; delivery = delivery_next(delivery)) {
+        if (delivery->kind == DELIVERY_EXECUTION && delivery->order != NULL)
+            order_forget(delivery->order);
+        delivery->looked_up = false;
+    }
+    refresh_orders(&work->in_flight);
+    orders_drop_cached(shard->orders);
+    take_found(shard, work, item);
+    if (exhausted) {
+        struct chain failed = work->in_flight;
+        work->in_flight = (struct chain){NULL, NULL};
+        struct delivery *delivery;
+        while ((delivery = chain_take(&failed)) != NULL) {
+            shard_take_back(shard, delivery);
+            shard_refuse(shard, delivery, STATUS_VERSION_CONFLICT, "version");
+        }
+        work->conflict_tries = 0;
+        work->not_before_us = 0;
+    } else {
+        metric_add(METRIC_CONFLICT_RETRIES, 1);
+        work->not_before_us =
+            shard->now.steady_us + (shard->settings.conflict_backoff_us << (work->conflict_tries - 1));
+    }
+    shard_rebuild(shard, work);
+}
+
+void shard_handle_commit(struct shard *shard, struct commit_request *request)
+{
+    shard->commit = request;
+    for (size_t i = 0; i < request->count; i++) {
+        struct commit_item *item = &request->items[i];
+        struct work *work = item->entry;
+        work->commit_in_flight = false;
+        shard_work_pin(work);
+        switch (item->outcome) {
+        case COMMIT_DONE:
+            commit_done(shard, work, item);
+            break;
+        case COMMIT_REDO:
+            commit_redo(shard, work);
+            break;
+        case COMMIT_CONFLICT:
+            commit_conflict(shard, work, item);
+            break;
+        }
+        shard_work_unpin(shard, work);
+    }
+}
