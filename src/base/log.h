@@ -1,9 +1,9 @@
 /*
  * log: events as JSON lines, without waiting.
  *
- * A thread registers once and gets a ring of its own; log_event() encodes the fields into it (no allocation, no lock, no
- * system call, no printf) and a writer thread in service/ drains all rings to standard output. When a ring is full the
- * line is dropped and counted. Threads that never registered (start-up code, tests) share a ring behind a mutex.
+ * A thread registers once and gets a ring of its own; log_event() encodes the fields into it (no allocation, no lock,
+ * no system call, no printf) and a writer thread in service/ drains all rings to standard output. When a ring is full
+ * the line is dropped and counted. Threads that never registered (start-up code, tests) share a ring behind a mutex.
  *
  * Event names are snake_case and belong to one call site each. Never log a key, a password or a message body.
  */
@@ -45,7 +45,8 @@ bool log_is_enabled(enum log_level level);
  * Records one event. trace_id may be NULL. Use the macro.
  * Thread: any. Fails: silently, counted in log_dropped_count().
  */
-void log_event(enum log_level level, const char *event, const char *trace_id, const struct log_field *fields, size_t count);
+void log_event(enum log_level level, const char *event, const char *trace_id, const struct log_field *fields,
+               size_t count);
 
 #define LOG_EVENT(level, event, trace_id, ...)                                                                         \
     do {                                                                                                               \
