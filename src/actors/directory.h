@@ -1,12 +1,12 @@
 /*
  * directory: what readers see: the committed state of every position and the exact totals, without locks.
  *
- * Written by the shards: each owns one part. A position's view is immutable; a change publishes a new view and the old one is
- * reused after every reader has left its section (ck_epoch). A part's totals are published before the view that they include, so a
- * reader that sees a position sees totals that count it. Positions are never removed.
+ * Written by the shards: each owns one part. A position's view is immutable; a change publishes a new view and the old
+ * one is reused after every reader has left its section (ck_epoch). A part's totals are published before the view that
+ * they include, so a reader that sees a position sees totals that count it. Positions are never removed.
  *
- * Readers register once per thread and read inside begin/end; what they were handed is valid until end. A section is short
- * and never blocks: a reader that stays inside holds up the reuse of memory, nothing else.
+ * Readers register once per thread and read inside begin/end; what they were handed is valid until end. A section is
+ * short and never blocks: a reader that stays inside holds up the reuse of memory, nothing else.
  */
 #ifndef PM_DIRECTORY_H
 #define PM_DIRECTORY_H
@@ -25,7 +25,10 @@ struct directory_reader; /* one reading thread's registration */
 
 enum { DIRECTORY_PARTS_MAX = 64 };
 
-/* Owns: the caller. Destroy when no reader or writer is left. part_count: 1 to DIRECTORY_PARTS_MAX. */
+/*
+ * Makes an empty one. part_count: 1 to DIRECTORY_PARTS_MAX. Owns: the caller; destroy when no reader or writer is at
+ * work any more, registered or not; NULL is accepted. Fails: never (aborts without memory).
+ */
 struct directory *directory_create(size_t part_count);
 void directory_destroy(struct directory *directory);
 
@@ -42,7 +45,8 @@ struct directory_slot *directory_part_find(struct directory_part *part, const ch
 
 /*
  * Publishes a position's committed state: its contribution replaces the old one in the part's totals, then its view is
- * swapped. Inserts the slot if it is new. Copies *position. Returns the slot. Cost does not depend on the number of positions.
+ * swapped. Inserts the slot if it is new. Copies *position. Returns the slot. Cost does not depend on the number of
+ * positions.
  */
 struct directory_slot *directory_publish(struct directory_part *part, const struct position *position);
 
@@ -54,7 +58,10 @@ void directory_part_reclaim(struct directory_part *part);
 
 /* ---- reading ---- */
 
-/* Registers the calling thread. Owns: the caller; unregister from the same thread or after it has ended. Fails: never (aborts without memory). */
+/*
+ * Registers the calling thread. Owns: the caller; unregister from the same thread or after it has ended.
+ * Fails: never (aborts without memory).
+ */
 struct directory_reader *directory_reader_register(struct directory *directory);
 void directory_reader_unregister(struct directory_reader *reader);
 
@@ -65,8 +72,8 @@ void directory_end(struct directory_reader *reader);
 const struct position *directory_find(struct directory_reader *reader, const char *asset, enum position_mode mode);
 
 /*
- * Inside a section: calls visit for every position, ordered by asset (bytes), one-way before hedge. The order is kept in
- * an index of the reader's own that is extended only when positions were added.
+ * Inside a section: calls visit for every position, ordered by asset (bytes), one-way before hedge. The order is kept
+ * in an index of the reader's own that is extended only when positions were added.
  */
 typedef void directory_visit_fn(void *context, const struct position *position);
 void directory_visit(struct directory_reader *reader, directory_visit_fn *visit, void *context);
@@ -74,7 +81,10 @@ void directory_visit(struct directory_reader *reader, directory_visit_fn *visit,
 /* Sums the parts' totals. Inside a section. Cost: the number of parts. */
 void directory_totals(struct directory_reader *reader, struct portfolio_totals *out);
 
-/* Rises with every publication; equal readings before and after mean nothing changed between. Thread: any, no section needed. */
+/*
+ * Rises with every publication; equal readings before and after mean nothing changed between. While a publication is
+ * just under way, no two readings are equal. Thread: any, no section needed.
+ */
 uint64_t directory_change_count(const struct directory *directory);
 uint64_t directory_position_count(const struct directory *directory);
 
