@@ -41,4 +41,10 @@ void json_members(const struct json_value *object, const char *const *names, siz
  */
 enum status json_string(const struct json_value *value, char *buffer, size_t capacity, const char **out, size_t *out_len) PM_MUST_USE;
 
+/*
+ * The same in pieces, for strings of any length: unescapes from *offset (0 at first) as much as fits into buffer and moves
+ * *offset on. Returns the number of bytes, 0 at the end. capacity: at least 4, so that every step makes progress.
+ */
+size_t json_string_piece(const struct json_value *value, size_t *offset, char *buffer, size_t capacity);
+
 #endif
