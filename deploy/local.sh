@@ -29,7 +29,7 @@ cd "$root"
 binary=$root/build/position-manager
 
 # Prints one value of .run/env.
-setting() { sed -n "s/^$1=//p" "$run/env" 2>/dev/null | head -n 1; }
+setting() { if [ -r "$run/env" ]; then sed -n "s/^$1=//p" "$run/env"; fi; }
 
 service_is_running() { pm_process_is "$run/service.pid" position-manager; }
 
