@@ -2,9 +2,10 @@
 # rabbitmq.sh: a private RabbitMQ node in <dir>/rabbitmq. To be sourced after packages.sh and process.sh.
 #
 # Everything it has is its own: node name, cookie, name server (epmd), ports, data, logs, configuration. It listens on
-# the loopback address only. Nodes carry an address for a name, so that no name needs to be resolved.
+# the loopback address only. Its one user is $PM_RABBITMQ_USER with $PM_RABBITMQ_PASSWORD, by default a random one that is
+# kept in <dir>/rabbitmq/password. Nodes carry an address for a name, so that no name needs to be resolved.
 
-PM_RABBITMQ_USER=position_manager
+PM_RABBITMQ_USER=${PM_RABBITMQ_USER:-position_manager}
 
 pm_rabbitmq_port() { cat "$1/rabbitmq/port"; }
 pm_rabbitmq_password() { cat "$1/rabbitmq/password"; }
@@ -35,7 +36,7 @@ pm_rabbitmq_make_home() {
     (
         umask 077
         mkdir -p "$home/data" "$home/log" "$home/config"
-        pm_secret >"$home/password"
+        printf '%s' "${PM_RABBITMQ_PASSWORD:-$(pm_secret)}" >"$home/password"
         pm_secret >"$home/.erlang.cookie"
         chmod 400 "$home/.erlang.cookie"
         pm_secret | cut -c 1-12 >"$home/name"

@@ -1,0 +1,236 @@
+#!/bin/bash
+# run.sh: installs what is missing, builds, starts private servers, runs the tests, and counts them.
+#
+#   tests/run.sh                     everything, also under AddressSanitizer, UBSan and ThreadSanitizer
+#   tests/run.sh --fast              everything, without the sanitizer builds
+#   tests/run.sh unit e2e            only these kinds: unit race simulation fuzz tidy alarm integration faults e2e
+#   tests/run.sh [-k] <name>         every test whose name contains it: ctest's, Criterion's and pytest's alike
+#   tests/run.sh recount-full        the big recount: 200,000 executions and 200,000 market events, also around crashes
+#
+# The last line is "N passed, N failed"; the exit status is 0 only if something ran and nothing failed. Logs are kept in
+# build/test-logs. Servers listen on the loopback address, live in a directory below /tmp, and are gone afterwards.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+cd "$root"
+for part in packages process build; do
+    # shellcheck disable=SC1090
+    . "deploy/lib/$part.sh"
+done
+
+kinds_all=(unit tidy alarm simulation fuzz race integration faults e2e)
+kinds=()
+name=""
+fast=no
+recount_full=no
+passed=0
+failed=0
+report=()
+scratch=""
+logs=$root/build/test-logs
+jobs=$(nproc)
+
+# shellcheck disable=SC2317 # called by the trap
+finish() {
+    if [ -n "$scratch" ]; then
+        tests/tools/servers.sh stop "$scratch" >/dev/null 2>&1 || true
+        rm -rf "$scratch"
+    fi
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# Prints the summary and ends.
+conclude() {
+    printf '%s\n' "" "${report[@]}"
+    printf '%d passed, %d failed\n' "$passed" "$failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ] || exit 1
+    exit 0
+}
+
+# count <title> <"passed failed"> <seconds>: adds a line to the report.
+count() {
+    local good bad
+    read -r good bad <<<"$2"
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    report+=("$(printf '%-28s %6d passed %4d failed %5d s' "$1" "$good" "$bad" "$3")")
+    pm_say "${report[-1]}"
+}
+
+parse_arguments() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --fast) fast=yes ;;
+        -k)
+            name=${2:?"-k needs a name"}
+            shift
+            ;;
+        recount-full) recount_full=yes ;;
+        -h | --help)
+            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            exit 0
+            ;;
+        -*) pm_die "unknown option $1; see tests/run.sh --help" ;;
+        *) case " ${kinds_all[*]} " in *" $1 "*) kinds+=("$1") ;; *) name=$1 ;; esac ;;
+        esac
+        shift
+    done
+}
+
+# Whether the tree has tests of that kind that the run of everything should include. Only faults may be absent.
+kind_is_expected() { [ "$1" != faults ] || compgen -G 'tests/faults/*' >/dev/null; }
+
+# wants <kind…>: whether one of them was asked for.
+wants() {
+    local kind
+    for kind in "$@"; do
+        case " ${kinds[*]} " in *" $kind "*) return 0 ;; esac
+    done
+    return 1
+}
+
+build() {
+    local started=$SECONDS
+    mkdir -p "$logs"
+    if ! pm_build "$root" "$1" ON >"$scratch/build-$1.log" 2>&1; then
+        grep -E 'error|warning|FAILED|CMake Error' -A 3 "$scratch/build-$1.log" | head -60 >&2 || true
+        tail -n 5 "$scratch/build-$1.log" >&2
+        count "build ($1)" "0 1" $((SECONDS - started))
+        conclude
+    fi
+    mkdir -p "$logs"
+    pm_say "built ($1) in $((SECONDS - started)) s"
+}
+
+start_servers() {
+    tests/tools/servers.sh start "$scratch" >"$scratch/environment" || {
+        count "servers" "0 1" 0
+        conclude
+    }
+    set -a
+    # shellcheck disable=SC1091
+    . "$scratch/environment"
+    set +a
+}
+
+# run_ctest <title> <preset> <ctest arguments…>
+run_ctest() {
+    local title=$1 preset=$2 started=$SECONDS log
+    shift 2
+    log=$logs/${title//[^a-z0-9_]/-}.log
+    ctest --test-dir "$(pm_build_dir "$root" "$preset")" -V --timeout 300 "$@" >"$log" 2>&1 || true
+    count "$title" "$(/usr/bin/python3 tests/tools/tally.py ctest "$log")" $((SECONDS - started))
+}
+
+# run_pytest <title> <pytest arguments…>
+run_pytest() {
+    local title=$1 started=$SECONDS junit
+    shift
+    junit=$scratch/junit-${title//[^a-z0-9_]/-}.xml
+    PM_BINARY=${PM_BINARY:-$root/build/position-manager} PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest \
+        -p no:cacheprovider -q --tb=short --durations=5 --junitxml="$junit" "$@" >"$logs/$title.log" 2>&1 || true
+    if [ ! -s "$junit" ]; then
+        tail -n 30 "$logs/$title.log" >&2
+        count "$title" "0 1" $((SECONDS - started))
+        return
+    fi
+    local result
+    result=$(/usr/bin/python3 tests/tools/tally.py junit "$junit")
+    [ "${result#* }" = 0 ] || tail -n 200 "$logs/$title.log" >&2
+    count "$title" "$result" $((SECONDS - started))
+}
+
+# Kinds that need servers share ports and processors with them: one after the other.
+run_kind() {
+    local kind=$1 preset=$2 parallel=$jobs
+    case "$kind" in integration | faults | race | simulation) parallel=1 ;; esac
+    run_ctest "$kind ($preset)" "$preset" -L "^$kind\$" -j "$parallel"
+}
+
+# Which builds a kind runs in.
+presets_of() {
+    if [ "$fast" = yes ]; then
+        echo default
+        return
+    fi
+    case "$1" in
+    unit) echo default asan ;;
+    integration) echo asan ;;
+    race) echo asan tsan ;;
+    *) echo default ;;
+    esac
+}
+
+run_preset() {
+    local kind ours=()
+    for kind in "${kinds[@]}"; do
+        [ "$kind" != e2e ] || continue
+        [ "$kind" != faults ] || [ -f tests/faults/CMakeLists.txt ] || continue
+        case " $(presets_of "$kind") " in *" $1 "*) ours+=("$kind") ;; esac
+    done
+    [ "${#ours[@]}" -gt 0 ] || [ "$1" = default ] || return 0
+    build "$1"
+    for kind in "${ours[@]}"; do run_kind "$kind" "$1"; done
+}
+
+# Criterion tests, of all programs of the unit kind, whose names match.
+run_criterion_named() {
+    local program started log
+    for program in build/unit_*; do
+        [ -x "$program" ] || continue
+        started=$SECONDS
+        "$program" --list 2>/dev/null | grep -qF -- "$name" || continue
+        log=$logs/named-$(basename "$program").log
+        local words="Passed"
+        "$program" --filter "*/*$name*" >"$log.out" 2>&1 || words="***Failed"
+        { sed 's/^/1: /' "$log.out" && echo "1/1 Test #1: $(basename "$program") .... $words 0.00 sec"; } >"$log"
+        count "$(basename "$program") $name" "$(/usr/bin/python3 tests/tools/tally.py ctest "$log")" $((SECONDS - started))
+    done
+}
+
+run_named() {
+    build default
+    start_servers
+    if ctest --test-dir build -N -R "$name" | grep -q 'Total Tests: [1-9]'; then run_ctest "ctest $name" default -R "$name"; fi
+    run_criterion_named
+    if /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only -k "$name" tests/e2e >/dev/null 2>&1; then
+        run_pytest "e2e-named" -k "$name" tests/e2e
+    fi
+}
+
+run_recount_full() {
+    build default
+    start_servers
+    export PM_RECOUNT_EXECUTIONS=${PM_RECOUNT_EXECUTIONS:-200000} PM_RECOUNT_MARKET=${PM_RECOUNT_MARKET:-200000}
+    run_pytest "recount-full" -s tests/e2e/test_recount.py
+    grep -E '^recount' "$logs/recount-full.log" || true
+}
+
+run_kinds() {
+    local kind
+    if [ "${#kinds[@]}" = 0 ]; then
+        for kind in "${kinds_all[@]}"; do if kind_is_expected "$kind"; then kinds+=("$kind"); fi; done
+    fi
+    if wants integration faults e2e; then start_servers; fi
+    run_preset default
+    if wants e2e; then run_pytest e2e tests/e2e; fi
+    if wants faults && compgen -G 'tests/faults/test_*.py' >/dev/null; then run_pytest faults-python tests/faults; fi
+    if [ "$fast" = no ]; then
+        run_preset asan
+        run_preset tsan
+    fi
+}
+
+parse_arguments "$@"
+pm_packages_need "${PM_PACKAGES_RUN[@]}" "${PM_PACKAGES_TEST[@]}"
+scratch=$(mktemp -d /tmp/pm-tests.XXXXXX)
+chmod 755 "$scratch"
+if [ "$recount_full" = yes ]; then
+    run_recount_full
+elif [ -n "$name" ]; then
+    run_named
+else
+    run_kinds
+fi
+conclude

@@ -1,0 +1,52 @@
+#!/bin/bash
+# servers.sh: the private PostgreSQL and RabbitMQ that tests run against.
+#
+#   tests/tools/servers.sh start <dir>            starts both there and prints where they are, as NAME=value lines
+#   tests/tools/servers.sh stop <dir>             stops both and removes what they left
+#   tests/tools/servers.sh ctl <dir> <arguments>  rabbitmqctl of that node
+#
+# Nothing of a test has to survive a power cut, so PostgreSQL runs without fsync here.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+export PM_RABBITMQ_USER=guest PM_RABBITMQ_PASSWORD=guest
+for part in packages process postgres rabbitmq; do
+    # shellcheck disable=SC1090
+    . "$root/deploy/lib/$part.sh"
+done
+
+start() {
+    mkdir -p "$1"
+    # The owner of the database cluster must be able to enter.
+    chmod 755 "$1"
+    pm_rabbitmq_start "$1" &
+    local broker=$!
+    pm_postgres_start "$1" off
+    wait "$broker"
+    cat <<END
+PM_TEST_SERVERS=$1
+PM_TEST_PG_HOST=127.0.0.1
+PM_TEST_PG_PORT=$(pm_postgres_port "$1")
+PM_TEST_PG_USER=$PM_POSTGRES_USER
+PM_TEST_PG_PASSWORD=$(pm_postgres_password "$1")
+PM_TEST_PG_DB=postgres
+PM_TEST_AMQP_HOST=127.0.0.1
+PM_TEST_AMQP_PORT=$(pm_rabbitmq_port "$1")
+PM_TEST_AMQP_USER=guest
+PM_TEST_AMQP_PASSWORD=guest
+END
+}
+
+stop() {
+    pm_rabbitmq_stop "$1"
+    pm_postgres_stop "$1"
+    pm_rabbitmq_purge "$1"
+    pm_postgres_purge "$1"
+}
+
+case "${1:-}" in
+start) start "$2" ;;
+stop) stop "$2" ;;
+ctl) pm_rabbitmq_ctl "${@:2}" ;;
+*) pm_die "usage: servers.sh start|stop|ctl <dir>" ;;
+esac
