@@ -1,0 +1,95 @@
+#include "foreign.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "encode.h"
+#include "guard.h"
+#include "loop.h"
+#include "metrics.h"
+#include "request.h"
+
+enum { FOREIGN_JSON_LEN_MAX = 512 };
+
+struct foreign_stream {
+    h2o_ostream_t stream;
+    h2o_iovec_t body;
+};
+
+static enum problem problem_of(int status)
+{
+    switch (status) {
+    case 404:
+        return PROBLEM_NOT_FOUND;
+    case 413:
+        return PROBLEM_TOO_LARGE;
+    case 500:
+        return PROBLEM_INTERNAL;
+    default:
+        return PROBLEM_VALIDATION;
+    }
+}
+
+static const char *message_of(enum problem problem)
+{
+    switch (problem) {
+    case PROBLEM_NOT_FOUND:
+        return "there is nothing at this path; see /openapi.json";
+    case PROBLEM_TOO_LARGE:
+        return "a request body may have at most 1 MiB";
+    case PROBLEM_INTERNAL:
+        return "the request could not be handled";
+    case PROBLEM_VALIDATION:
+    case PROBLEM_UNAUTHORIZED:
+    case PROBLEM_METHOD_NOT_ALLOWED:
+    case PROBLEM_RATE_LIMITED:
+    case PROBLEM_UNAVAILABLE:
+    case PROBLEM_COUNT:
+        break;
+    }
+    return "the request is not well-formed HTTP";
+}
+
+/* Sends our body in place of the one that came. */
+static void foreign_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count, h2o_send_state_t state)
+{
+    struct foreign_stream *foreign = (struct foreign_stream *)self;
+    (void)bufs;
+    h2o_ostream_send_next(self, req, count > 0 ? &foreign->body : NULL, count > 0 ? 1 : 0, state);
+}
+
+static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
+{
+    (void)self;
+    struct text text;
+    char *trace_id = h2o_mem_alloc_pool(&req->pool, TRACE_ID_LEN_MAX + 1);
+    enum problem problem = problem_of(req->res.status);
+    /* No handler saw it, so it is counted here; it is disposed of like all others. */
+    struct connection *connection = connection_of(req);
+    connection_begin(connection);
+    if (req->version < 0x200 && !req->http1_is_persistent)
+        connection_linger(connection);
+
+    trace_generate(trace_id);
+    text_init(&text, h2o_mem_alloc_pool(&req->pool, FOREIGN_JSON_LEN_MAX), FOREIGN_JSON_LEN_MAX);
+    encode_error(&text, problem_word(problem), message_of(problem), trace_id, NULL);
+    pm_assert(!text.overflowed);
+    req->res.headers.size = 0;
+    req->res.content_length = text.len;
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, H2O_STRLIT("application/json"));
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
+    h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("x-trace-id"), 0, NULL, trace_id, strlen(trace_id));
+    visits_add(&loop_of(req->conn->ctx)->visits, route_index(NULL),
+               http_method_parse(req->method.base, req->method.len), req->res.status);
+
+    struct foreign_stream *foreign = (struct foreign_stream *)h2o_add_ostream(req, sizeof *foreign, slot);
+    foreign->stream.do_send = foreign_send;
+    foreign->body = h2o_iovec_init(text.bytes, text.len);
+    h2o_setup_next_ostream(req, &foreign->stream.next);
+}
+
+void foreign_register(h2o_hostconf_t *host)
+{
+    h2o_filter_t *filter = h2o_create_filter(&host->fallback_path, sizeof *filter);
+    filter->on_setup_ostream = on_setup;
+}

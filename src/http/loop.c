@@ -1,0 +1,201 @@
+/*
+ * A loop accepts, lets libh2o read and answer, and once a second cuts off whoever broke a limit.
+ *
+ * Stopping: accept what waits, close the listener, let libh2o say that connections end (Connection: close, GOAWAY),
+ * answer what is under way, after a grace close connections that have nothing under way, and end at the latest at the
+ * deadline. libh2o's own memory is only given back where no connection is left: it cannot free live ones safely.
+ */
+#define _GNU_SOURCE
+
+#include "loop.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+#include "metrics.h"
+
+enum {
+    ACCEPTS_A_TURN = 32,
+    TURN_MS = 500, /* the longest wait, so that the sweep is not late */
+    DRAIN_TURN_MS = 20,
+    USER_TIMEOUT_MS = 30000, /* unconfirmed bytes: the peer is gone */
+};
+#define SWEEP_US       1000000LL
+#define DRAIN_GRACE_US 300000LL
+
+static bool has_room(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->shared->connections, memory_order_relaxed) < loop->shared->connections_max;
+}
+
+static void loop_take(struct loop *loop, h2o_socket_t *socket)
+{
+    int timeout_ms = USER_TIMEOUT_MS;
+    if (!has_room(loop)) {
+        metric_add(METRIC_HTTP_CONNECTIONS_REFUSED, 1);
+        LOG_EVENT(LOG_LEVEL_WARNING, "http_connection_refused", NULL,
+                  log_int("connections_max", loop->shared->connections_max));
+        h2o_socket_close(socket);
+        return;
+    }
+    (void)setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
+    guard_watch(&loop->guard, socket);
+    h2o_accept(&loop->accept, socket);
+}
+
+static void loop_accept(struct loop *loop, int count_max)
+{
+    for (int i = 0; i < count_max; i++) {
+        h2o_socket_t *socket = h2o_evloop_socket_accept(loop->listener);
+        if (socket == NULL)
+            return;
+        loop_take(loop, socket);
+    }
+}
+
+static void on_connection(h2o_socket_t *listener, const char *error)
+{
+    if (error == NULL)
+        loop_accept(listener->data, ACCEPTS_A_TURN);
+}
+
+static void on_wake(h2o_socket_t *socket, const char *error)
+{
+    struct loop *loop = socket->data;
+    eventfd_t count;
+    (void)error;
+    (void)eventfd_read(loop->wake_fd, &count);
+}
+
+static void loop_set_up(struct loop *loop)
+{
+    struct shared *shared = loop->shared;
+    log_register_thread("http");
+    loop->reader = directory_reader_register(shared->directory);
+    loop->evloop = h2o_evloop_create();
+    h2o_context_init(&loop->context, loop->evloop, &shared->config);
+    guard_init(&loop->guard, &shared->connections);
+    loop->guard.now_us = clock_steady_us();
+    loop->accept = (h2o_accept_ctx_t){.ctx = &loop->context, .hosts = shared->config.hosts, .ssl_ctx = shared->tls};
+    loop->listener = h2o_evloop_socket_create(loop->evloop, loop->listen_fd, H2O_SOCKET_FLAG_DONT_READ);
+    loop->listener->data = loop;
+    h2o_socket_read_start(loop->listener, on_connection);
+    loop->wake = h2o_evloop_socket_create(loop->evloop, loop->wake_fd, H2O_SOCKET_FLAG_DONT_READ);
+    loop->wake->data = loop;
+    h2o_socket_read_start(loop->wake, on_wake);
+}
+
+static void loop_turn(struct loop *loop, int wait_ms)
+{
+    /* A signal, a debugger or SIGCONT interrupts the wait: that is no reason to end. */
+    if (h2o_evloop_run(loop->evloop, wait_ms) != 0 && errno != EINTR)
+        LOG_EVENT(LOG_LEVEL_ERROR, "http_loop_failed", NULL, log_int("errno", errno));
+    loop->guard.now_us = clock_steady_us();
+}
+
+static void loop_serve(struct loop *loop)
+{
+    int64_t sweep_at_us = loop->guard.now_us + SWEEP_US;
+    while (!atomic_load(&loop->shared->stopping)) {
+        loop_turn(loop, TURN_MS);
+        if (loop->guard.now_us >= sweep_at_us) {
+            guard_sweep(&loop->guard, loop->guard.now_us);
+            sweep_at_us = loop->guard.now_us + SWEEP_US;
+        }
+    }
+}
+
+static void loop_drain(struct loop *loop)
+{
+    int64_t stop_by_us = atomic_load(&loop->shared->stop_by_us);
+    int64_t idle_close_us = loop->guard.now_us + DRAIN_GRACE_US;
+    loop_accept(loop, INT32_MAX);
+    h2o_socket_close(loop->listener);
+    h2o_context_request_shutdown(&loop->context);
+    while (loop->guard.count > 0 && loop->guard.now_us < stop_by_us) {
+        loop_turn(loop, DRAIN_TURN_MS);
+        if (loop->guard.now_us >= idle_close_us)
+            guard_close_idle(&loop->guard);
+    }
+    if (loop->guard.count > 0)
+        LOG_EVENT(LOG_LEVEL_WARNING, "http_drain_incomplete", NULL, log_int("connections", (int64_t)loop->guard.count),
+                  log_int("requests", (int64_t)loop->guard.in_flight));
+}
+
+static void loop_tear_down(struct loop *loop)
+{
+    for (size_t i = 0; i < KEPT_COUNT; i++)
+        kept_body_finish(&loop->kept[i]);
+    directory_reader_unregister(loop->reader);
+    if (loop->guard.count > 0)
+        return;
+    h2o_socket_close(loop->wake);
+    h2o_context_dispose(&loop->context);
+    h2o_evloop_destroy(loop->evloop);
+}
+
+static void *loop_run(void *argument)
+{
+    struct loop *loop = argument;
+    loop_set_up(loop);
+    loop_serve(loop);
+    loop_drain(loop);
+    loop_tear_down(loop);
+    return NULL;
+}
+
+enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd)
+{
+    memset(loop, 0, sizeof *loop);
+    loop->shared = shared;
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd < 0)
+        return STATUS_UNAVAILABLE;
+    loop->listen_fd = listen_fd;
+    return STATUS_OK;
+}
+
+enum status loop_start(struct loop *loop)
+{
+    if (pthread_create(&loop->thread, NULL, loop_run, loop) != 0)
+        return STATUS_UNAVAILABLE;
+    loop->is_running = true;
+    (void)pthread_setname_np(loop->thread, "http");
+    return STATUS_OK;
+}
+
+void loop_wake(struct loop *loop)
+{
+    if (loop->is_running)
+        (void)eventfd_write(loop->wake_fd, 1);
+}
+
+void loop_join(struct loop *loop)
+{
+    if (!loop->is_running)
+        return;
+    pthread_join(loop->thread, NULL);
+    loop->is_running = false;
+    /* libh2o's sockets owned the descriptors. */
+    loop->listen_fd = loop->wake_fd = -1;
+}
+
+void loop_finish(struct loop *loop)
+{
+    pm_assert(!loop->is_running);
+    if (loop->listen_fd >= 0)
+        close(loop->listen_fd);
+    if (loop->wake_fd >= 0)
+        close(loop->wake_fd);
+    body_finish(&loop->body);
+    free(loop->seen.items);
+}

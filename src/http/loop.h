@@ -1,0 +1,84 @@
+/*
+ * loop: one thread of the server: a libh2o loop, its listener, its reader of the directory, and everything it need not
+ * share.
+ *
+ * server.c makes and stops them; requests find theirs with loop_of().
+ */
+#ifndef PM_LOOP_H
+#define PM_LOOP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <h2o.h>
+
+#include "body.h"
+#include "gate.h"
+#include "guard.h"
+#include "server.h"
+#include "visits.h"
+
+/* What all loops look at. Read-only once the loops run, but for the atomics. */
+struct shared {
+    struct server_settings settings;
+    struct board *board;
+    struct directory *directory;
+    struct gate *gate;
+    h2o_globalconf_t config;
+    SSL_CTX *tls; /* NULL: cleartext */
+    uint32_t connections_max;
+    atomic_uint_fast32_t connections;
+    atomic_bool stopping;
+    atomic_int_fast64_t stop_by_us; /* steady; set before stopping */
+};
+
+/* Where a rendering pass keeps the positions that it saw. */
+struct seen_positions {
+    const struct position **items;
+    size_t count;
+    size_t capacity;
+};
+
+/* Bodies that are asked for again and again. */
+enum kept { KEPT_POSITIONS, KEPT_PORTFOLIO, KEPT_PORTFOLIO_POSITIONS, KEPT_EXPOSURE, KEPT_PNL, KEPT_COUNT };
+
+struct loop {
+    struct shared *shared;
+    int listen_fd;
+    int wake_fd;
+    pthread_t thread;
+    bool is_running;
+    h2o_context_t context;
+    h2o_evloop_t *evloop;
+    h2o_accept_ctx_t accept;
+    h2o_socket_t *listener;
+    h2o_socket_t *wake;
+    struct guard guard;
+    struct directory_reader *reader;
+    struct visits visits;
+    atomic_uint_fast64_t portfolio_hits;
+    atomic_uint_fast64_t portfolio_misses;
+    struct body body;
+    struct seen_positions seen;
+    struct kept_body kept[KEPT_COUNT];
+};
+
+static inline struct loop *loop_of(h2o_context_t *context)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct loop, context, context);
+}
+
+/* listen_fd: bound and listening, given away. Fails: STATUS_UNAVAILABLE (no descriptor); listen_fd is the caller's
+ * then. */
+enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd) PM_MUST_USE;
+/* Fails: STATUS_UNAVAILABLE (no thread). */
+enum status loop_start(struct loop *loop) PM_MUST_USE;
+/* Tells the loop to look at shared->stopping. Thread: any. */
+void loop_wake(struct loop *loop);
+/* Blocks: until the thread has ended. */
+void loop_join(struct loop *loop);
+/* Thread: after loop_join, or where it was never started. */
+void loop_finish(struct loop *loop);
+
+#endif

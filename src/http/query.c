@@ -1,0 +1,135 @@
+#include "query.h"
+
+#include <string.h>
+#include <strings.h>
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Decodes into out of QUERY_VALUE_LEN_MAX + 1 bytes. */
+static enum status decode(const char *raw, size_t len, char *out, size_t *out_len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        char c = raw[i];
+        if (c == '%') {
+            int high = i + 2 < len ? hex_value(raw[i + 1]) : -1;
+            int low = i + 2 < len ? hex_value(raw[i + 2]) : -1;
+            if (high < 0 || low < 0)
+                return STATUS_INVALID;
+            c = (char)(high * 16 + low);
+            i += 2;
+        } else if (c == '+') {
+            c = ' ';
+        }
+        if (n == QUERY_VALUE_LEN_MAX)
+            return STATUS_INVALID;
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    *out_len = n;
+    return STATUS_OK;
+}
+
+/* The number of bytes of the UTF-8 character at s, 0 if it is none (overlong forms and surrogates are none). */
+static size_t utf8_len(const unsigned char *s, size_t left)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || len > left)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    bool is_overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool is_beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
+    return is_overlong || is_beyond ? 0 : len;
+}
+
+static bool is_clean(const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    for (size_t i = 0; i < len;) {
+        size_t step = utf8_len(s + i, len - i);
+        if (step == 0 || s[i] < 0x20 || s[i] == 0x7f)
+            return false;
+        i += step;
+    }
+    return true;
+}
+
+static bool is_named(const char *raw, size_t len, const char *name)
+{
+    char decoded[QUERY_VALUE_LEN_MAX + 1];
+    size_t decoded_len;
+    if (len == strlen(name) && memcmp(raw, name, len) == 0)
+        return true;
+    if (memchr(raw, '%', len) == NULL || decode(raw, len, decoded, &decoded_len) != STATUS_OK)
+        return false;
+    return decoded_len == strlen(name) && memcmp(decoded, name, decoded_len) == 0;
+}
+
+enum status query_find(const char *query, size_t len, const char *name, struct query_value *out)
+{
+    out->present = false;
+    out->len = 0;
+    out->text[0] = '\0';
+    for (size_t at = 0; at < len;) {
+        const char *pair = query + at;
+        const char *amp = memchr(pair, '&', len - at);
+        size_t pair_len = amp != NULL ? (size_t)(amp - pair) : len - at;
+        at += pair_len + 1;
+        const char *equals = memchr(pair, '=', pair_len);
+        size_t name_len = equals != NULL ? (size_t)(equals - pair) : pair_len;
+        if (!is_named(pair, name_len, name))
+            continue;
+        if (out->present)
+            return STATUS_INVALID;
+        out->present = true;
+        if (equals == NULL)
+            continue;
+        if (decode(equals + 1, pair_len - name_len - 1, out->text, &out->len) != STATUS_OK ||
+            !is_clean(out->text, out->len))
+            return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
+enum status query_bool(const struct query_value *value, bool *out)
+{
+    static const struct {
+        const char *word;
+        bool means;
+    } words[] = {{"true", true}, {"false", false}, {"1", true},  {"0", false},
+                 {"yes", true},  {"no", false},    {"on", true}, {"off", false}};
+    if (!value->present)
+        return STATUS_OK;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strlen(words[i].word) == value->len && strcasecmp(words[i].word, value->text) == 0) {
+            *out = words[i].means;
+            return STATUS_OK;
+        }
+    }
+    return STATUS_INVALID;
+}
+
+enum status query_decimal(const struct query_value *value, struct decimal *out)
+{
+    *out = DECIMAL_NONE;
+    if (!value->present)
+        return STATUS_OK;
+    struct decimal parsed;
+    enum status status = decimal_parse(value->text, value->len, DECIMAL_EXCESS_REFUSE, &parsed);
+    if (status == STATUS_OK)
+        *out = parsed;
+    return status;
+}

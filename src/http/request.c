@@ -1,0 +1,231 @@
+/*
+ * The order in which a request is judged: connection limits, header limit, gate (unless the path is public), size of
+ * the body, path, method, whether positions are loaded, and only then the route's own answer. Without a key nobody
+ * learns which paths there are.
+ */
+#include "request.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "encode.h"
+#include "guard.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+
+enum { UNAVAILABLE_RETRY_S = 1 };
+
+/* One pass over the headers for the few that matter. */
+static void request_read_headers(struct request *request)
+{
+    h2o_iovec_t trace = {NULL, 0};
+    h2o_iovec_t parent = {NULL, 0};
+    const h2o_headers_t *headers = &request->req->headers;
+    for (size_t i = 0; i < headers->size; i++) {
+        const h2o_iovec_t *name = headers->entries[i].name;
+        h2o_iovec_t value = headers->entries[i].value;
+        if (name == &H2O_TOKEN_ACCEPT->buf)
+            request->accept = value;
+        else if (request->key.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-api-key")))
+            request->key = value;
+        else if (trace.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-trace-id")))
+            trace = value;
+        else if (parent.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("traceparent")))
+            parent = value;
+    }
+    if (trace.base != NULL && trace_id_is_sane(trace.base, trace.len)) {
+        memcpy(request->trace_id, trace.base, trace.len);
+        request->trace_id[trace.len] = '\0';
+    } else if (parent.base == NULL || !trace_from_parent(parent.base, parent.len, request->trace_id)) {
+        trace_generate(request->trace_id);
+    }
+}
+
+static struct request *request_create(h2o_req_t *req)
+{
+    struct request *request = h2o_mem_alloc_pool(&req->pool, sizeof *request);
+    memset(request, 0, sizeof *request);
+    request->req = req;
+    request->loop = loop_of(req->conn->ctx);
+    request->wall_us = clock_wall_us();
+    request->steady_us = clock_steady_us();
+    request->method = http_method_parse(req->method.base, req->method.len);
+    request->route =
+        route_find(req->path_normalized.base, req->path_normalized.len, &request->asset, &request->asset_len);
+    request_read_headers(request);
+    return request;
+}
+
+static bool pass_key(struct request *request)
+{
+    struct gate *gate = request->loop->shared->gate;
+    int key = request->key.base == NULL ? -1 : gate_find_key(gate, request->key.base, request->key.len);
+    if (key < 0) {
+        metric_add(METRIC_HTTP_UNAUTHORIZED, 1);
+        LOG_EVENT(LOG_LEVEL_WARNING, "request_unauthorized", request->trace_id,
+                  log_text("route", route_label(route_index(request->route))),
+                  log_bool("key_given", request->key.base != NULL));
+        request_add_header(request, "www-authenticate", "ApiKey realm=\"position-manager\"");
+        request_fail(request, PROBLEM_UNAUTHORIZED, "a valid API key is needed in the header X-API-Key");
+        return false;
+    }
+    request->has_key = true;
+    request->verdict = gate_take(gate, key, request->steady_us);
+    if (request->verdict.allowed)
+        return true;
+    metric_add(METRIC_HTTP_RATE_LIMITED, 1);
+    LOG_EVENT(LOG_LEVEL_WARNING, "request_rate_limited", request->trace_id,
+              log_text("route", route_label(route_index(request->route))),
+              log_int("limit_per_minute", request->verdict.limit));
+    request_add_retry_after(request, request->verdict.retry_after_s);
+    request_fail(request, PROBLEM_RATE_LIMITED, "more requests than this key's limit allows; see Retry-After");
+    return false;
+}
+
+static bool pass_form(struct request *request)
+{
+    h2o_req_t *req = request->req;
+    if (req->headers.size > GUARD_HEADERS_MAX) {
+        req->http1_is_persistent = 0;
+        request_fail(request, PROBLEM_VALIDATION, "more than 64 header fields");
+        return false;
+    }
+    if (!route_is_public(request->route, req->path_normalized.base, req->path_normalized.len) && !pass_key(request))
+        return false;
+    if (req->entity.len > REQUEST_BODY_LEN_MAX) {
+        request_fail(request, PROBLEM_TOO_LARGE, "a request body may have at most 1 MiB");
+        return false;
+    }
+    return true;
+}
+
+static route_answer_fn *find_answer(struct request *request)
+{
+    const struct route *route = request->route;
+    if (route == NULL) {
+        request_fail(request, PROBLEM_NOT_FOUND, "there is nothing at this path; see /openapi.json");
+        return NULL;
+    }
+    route_answer_fn *answer = request->method == METHOD_POST                                    ? route->post
+                              : request->method == METHOD_GET || request->method == METHOD_HEAD ? route->get
+                                                                                                : NULL;
+    if (answer == NULL) {
+        request_add_header(request, "allow", route_allow(route));
+        request_fail(request, PROBLEM_METHOD_NOT_ALLOWED, "this path does not know this method; see Allow");
+        return NULL;
+    }
+    if (route->needs_positions && !atomic_load(&request->loop->shared->board->positions_loaded)) {
+        request_add_retry_after(request, UNAVAILABLE_RETRY_S);
+        request_fail(request, PROBLEM_UNAVAILABLE, "positions are not loaded yet");
+        return NULL;
+    }
+    return answer;
+}
+
+int on_request(h2o_handler_t *handler, h2o_req_t *req)
+{
+    (void)handler;
+    struct connection *connection = connection_of(req);
+    if (!connection_begin(connection)) {
+        req->http1_is_persistent = 0;
+        req->res.status = 503;
+        h2o_send_inline(req, NULL, 0);
+        return 0;
+    }
+    /* A bomb of tiny HTTP/2 header fields costs 70 times its size a stream: the connection goes before more come. */
+    if (req->headers.size > GUARD_HEADERS_MAX && req->version >= 0x200)
+        connection_cut(connection);
+    struct request *request = request_create(req);
+    if (!pass_form(request))
+        return 0;
+    route_answer_fn *answer = find_answer(request);
+    if (answer != NULL)
+        answer(request);
+    return 0;
+}
+
+void on_request_disposed(h2o_logger_t *logger, h2o_req_t *req)
+{
+    (void)logger;
+    bool has_body =
+        req->res.content_length != SIZE_MAX && !h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
+    connection_end(connection_of(req), has_body && req->bytes_sent < req->res.content_length);
+}
+
+bool request_query(struct request *request, const char *name, struct query_value *out)
+{
+    const h2o_req_t *req = request->req;
+    const char *query = NULL;
+    size_t len = 0;
+    if (req->query_at != SIZE_MAX && req->query_at < req->path.len) {
+        query = req->path.base + req->query_at + 1;
+        len = req->path.len - req->query_at - 1;
+    }
+    if (query_find(query, len, name, out) == STATUS_OK)
+        return true;
+    struct text message;
+    text_init(&message, request_alloc(request, 128), 128);
+    text_raw(&message, name, strlen(name));
+    TEXT_LITERAL(&message, " must stand once, percent-encoded UTF-8 of at most 256 bytes");
+    text_char(&message, '\0');
+    request_fail(request, PROBLEM_VALIDATION, message.bytes);
+    return false;
+}
+
+bool request_query_asset(struct request *request, char out[ASSET_LEN_MAX + 1])
+{
+    struct query_value value;
+    out[0] = '\0';
+    if (!request_query(request, "asset", &value))
+        return false;
+    if (!value.present || asset_parse(request->loop->shared->settings.assets, value.text, value.len, out) == STATUS_OK)
+        return true;
+    request_fail(request, PROBLEM_VALIDATION, "asset must be the name of a trading pair, such as BTCUSDT");
+    return false;
+}
+
+bool request_query_mode(struct request *request, enum position_mode *out, bool *is_given)
+{
+    struct query_value value;
+    if (!request_query(request, "mode", &value))
+        return false;
+    *is_given = value.present;
+    if (!value.present || position_mode_parse(value.text, value.len, out) == STATUS_OK)
+        return true;
+    request_fail(request, PROBLEM_VALIDATION, "mode must be one-way or hedge");
+    return false;
+}
+
+static void request_fail_value(struct request *request, const char *name, const char *rule)
+{
+    struct text message;
+    text_init(&message, request_alloc(request, 192), 192);
+    text_raw(&message, name, strlen(name));
+    text_raw(&message, rule, strlen(rule));
+    text_char(&message, '\0');
+    request_fail(request, PROBLEM_VALIDATION, message.bytes);
+}
+
+bool request_query_bool(struct request *request, const char *name, bool *out)
+{
+    struct query_value value;
+    if (!request_query(request, name, &value))
+        return false;
+    if (query_bool(&value, out) == STATUS_OK)
+        return true;
+    request_fail_value(request, name, " must be true or false (also 1/0, yes/no, on/off)");
+    return false;
+}
+
+bool request_query_decimal(struct request *request, const char *name, struct decimal *out)
+{
+    struct query_value value;
+    if (!request_query(request, name, &value))
+        return false;
+    if (query_decimal(&value, out) == STATUS_OK)
+        return true;
+    request_fail_value(request, name,
+                       " must be a plain decimal such as -1.5, with at most 8 fractional and 12 whole digits");
+    return false;
+}

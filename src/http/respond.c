@@ -1,0 +1,151 @@
+/* request.h: how answers are sent. */
+#include "request.h"
+
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "encode.h"
+#include "log.h"
+#include "loop.h"
+#include "metrics.h"
+
+enum {
+    ERROR_JSON_LEN_MAX = 768,
+    NUMBER_LEN_MAX = 24,
+    HEADERS_USUAL = 9,
+};
+
+static const struct {
+    int code;
+    const char *word;
+    const char *reason;
+} PROBLEMS[PROBLEM_COUNT] = {
+    [PROBLEM_VALIDATION] = {400, "VALIDATION_ERROR", "Bad Request"},
+    [PROBLEM_UNAUTHORIZED] = {401, "UNAUTHORIZED", "Unauthorized"},
+    [PROBLEM_NOT_FOUND] = {404, "NOT_FOUND", "Not Found"},
+    [PROBLEM_METHOD_NOT_ALLOWED] = {405, "METHOD_NOT_ALLOWED", "Method Not Allowed"},
+    [PROBLEM_TOO_LARGE] = {413, "PAYLOAD_TOO_LARGE", "Payload Too Large"},
+    [PROBLEM_RATE_LIMITED] = {429, "RATE_LIMITED", "Too Many Requests"},
+    [PROBLEM_INTERNAL] = {500, "INTERNAL", "Internal Server Error"},
+    [PROBLEM_UNAVAILABLE] = {503, "UNAVAILABLE", "Service Unavailable"},
+};
+
+/* The answer is final from the start, so nothing has to be asked for more and nothing is stopped. libh2o only reads
+ * this. */
+static h2o_generator_t whole_answer;
+
+int problem_code(enum problem problem)
+{
+    return PROBLEMS[problem].code;
+}
+
+const char *problem_word(enum problem problem)
+{
+    return PROBLEMS[problem].word;
+}
+
+void *request_alloc(struct request *request, size_t size)
+{
+    return h2o_mem_alloc_pool(&request->req->pool, size);
+}
+
+void request_add_header(struct request *request, const char *name, const char *value)
+{
+    h2o_req_t *req = request->req;
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 1, NULL, value, strlen(value));
+}
+
+static void request_add_number(struct request *request, const char *name, int64_t value)
+{
+    struct text text;
+    text_init(&text, request_alloc(request, NUMBER_LEN_MAX), NUMBER_LEN_MAX);
+    text_int(&text, value);
+    text_char(&text, '\0');
+    request_add_header(request, name, text.bytes);
+}
+
+void request_add_retry_after(struct request *request, uint32_t seconds)
+{
+    request_add_number(request, "retry-after", seconds);
+}
+
+static void request_add_usual_headers(struct request *request, const char *content_type)
+{
+    h2o_req_t *req = request->req;
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type, strlen(content_type));
+    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
+    request_add_header(request, "x-trace-id", request->trace_id);
+    if (!request->has_key)
+        return;
+    request_add_number(request, "ratelimit-limit", request->verdict.limit);
+    request_add_number(request, "ratelimit-remaining", request->verdict.remaining);
+    request_add_number(request, "ratelimit-reset", request->verdict.reset_s);
+}
+
+static void request_account(struct request *request, int code)
+{
+    int64_t took_us = clock_steady_us() - request->steady_us;
+    visits_add(&request->loop->visits, route_index(request->route), request->method, code);
+    histogram_observe(HISTOGRAM_HTTP_SECONDS, took_us < 0 ? 0 : (uint64_t)took_us);
+    LOG_EVENT(LOG_LEVEL_DEBUG, "http_request", request->trace_id, log_text("method", http_method_word(request->method)),
+              log_text("route", route_label(route_index(request->route))), log_int("code", code),
+              log_int("microseconds", took_us));
+}
+
+static const char *reason_of(int code)
+{
+    if (code == 201)
+        return "Created";
+    for (size_t i = 0; i < PROBLEM_COUNT; i++)
+        if (PROBLEMS[i].code == code)
+            return PROBLEMS[i].reason;
+    return "OK";
+}
+
+void request_send(struct request *request, int code, const char *content_type, const char *body, size_t len)
+{
+    h2o_req_t *req = request->req;
+    request_account(request, code);
+    req->res.status = code;
+    req->res.reason = reason_of(code);
+    req->res.content_length = len;
+    req->res.mime_attr = &h2o_mime_attributes_as_is;
+    h2o_vector_reserve(&req->pool, &req->res.headers, req->res.headers.size + HEADERS_USUAL);
+    request_add_usual_headers(request, content_type);
+    h2o_start_response(req, &whole_answer);
+    h2o_iovec_t bytes = h2o_iovec_init(body, len);
+    bool has_body = request->method != METHOD_HEAD && len > 0;
+    h2o_send(req, has_body ? &bytes : NULL, has_body ? 1 : 0, H2O_SEND_STATE_FINAL);
+}
+
+void request_send_json(struct request *request, int code, const char *body, size_t len)
+{
+    request_send(request, code, "application/json", body, len);
+}
+
+void request_send_body(struct request *request, int code, const char *content_type, const struct body *body)
+{
+    if (body->failed) {
+        request_fail(request, PROBLEM_INTERNAL, "the answer could not be made");
+        return;
+    }
+    char *copy = request_alloc(request, body->len);
+    memcpy(copy, body->bytes, body->len);
+    request_send(request, code, content_type, copy, body->len);
+}
+
+void request_send_kept(struct request *request, const struct kept_body *kept)
+{
+    h2o_mem_link_shared(&request->req->pool, kept->bytes);
+    request_send_json(request, 200, kept->bytes, kept->len);
+}
+
+void request_fail(struct request *request, enum problem problem, const char *message)
+{
+    struct text text;
+    text_init(&text, request_alloc(request, ERROR_JSON_LEN_MAX), ERROR_JSON_LEN_MAX);
+    encode_error(&text, problem_word(problem), message, request->trace_id, NULL);
+    pm_assert(!text.overflowed);
+    request_send_json(request, problem_code(problem), text.bytes, text.len);
+}
