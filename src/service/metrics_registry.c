@@ -160,10 +160,12 @@ static void write_lanes(FILE *page, const struct metrics_sources *sources, const
 
 static void write_route(void *page, const char *method, const char *route, unsigned code, uint64_t requests)
 {
-    char method_text[32], route_text[192], labels[LABELS_LEN_MAX];
+    char method_text[32], route_text[192], code_text[16] = "other", labels[LABELS_LEN_MAX];
+    if (code != 0)
+        snprintf(code_text, sizeof code_text, "%u", code);
     page_escape(method, method_text, sizeof method_text);
     page_escape(route, route_text, sizeof route_text);
-    snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%u\"", method_text, route_text, code);
+    snprintf(labels, sizeof labels, "method=\"%s\",route=\"%s\",code=\"%s\"", method_text, route_text, code_text);
     page_sample(page, NAME("http_requests_total"), labels, requests);
 }
 

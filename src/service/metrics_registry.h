@@ -20,7 +20,10 @@
 /* The totals of all committed positions. Thread: any, several at a time. */
 typedef void metrics_totals_fn(void *context, struct portfolio_totals *out);
 
-/* One (method, route, code); each combination at most once. route is the template ("/api/v1/positions/{asset}"). */
+/*
+ * One (method, route, code); each combination at most once. route is the template ("/api/v1/positions/{asset}"); code 0
+ * stands for codes that have no count of their own.
+ */
 typedef void metrics_route_visit_fn(void *visitor, const char *method, const char *route, unsigned code,
                                     uint64_t requests);
 /* Calls visit for every series of HTTP requests. Thread: any, several at a time. */
