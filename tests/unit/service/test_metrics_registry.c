@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -158,7 +159,7 @@ static void take_help(struct grammar *g, const char *line)
     cr_assert_eq(sscanf(line, "# HELP %127s", g->family), 1);
     for (size_t i = 0; i < g->family_count; i++)
         cr_expect_str_neq(g->families[i], g->family, "a family stands twice");
-    snprintf(g->families[g->family_count++], sizeof g->families[0], "%s", g->family);
+    memcpy(g->families[g->family_count++], g->family, sizeof g->family);
     cr_expect_gt(strlen(line), strlen("# HELP ") + strlen(g->family) + 5, "%s: no help", g->family);
     g->awaits_type = true;
 }
