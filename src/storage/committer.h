@@ -1,14 +1,15 @@
 /*
  * committer: the actor that owns the writing connection and commits groups (contract §6; invariants 1, 2, 4).
  *
- * It takes the COMMIT and LOOKUP requests that all shards have waiting and puts the commits into one transaction in pipeline mode: the journal with
- * its unique identities, order totals, rows at their expected versions. If every identity was new and every row was at its version, it
- * commits; otherwise it rolls back, finds out what was a repeat and what a conflict, and answers; shards redo. While it waits for the disk,
- * the next group collects. When the connection is lost before COMMIT was sent, the group is done again on the next
- * connection; when it is lost after, the server is asked by transaction id (pg_xact_status) what became of it.
+ * It takes the COMMIT and LOOKUP requests that all shards have waiting and puts the commits into one transaction in
+ * pipeline mode: the journal with its unique identities, order totals, rows at their expected versions. If every
+ * identity was new and every row was at its version, it commits; otherwise it rolls back, finds out what was a repeat
+ * and what a conflict, and answers; shards redo. While it waits for the disk, the next group collects. When the
+ * connection is lost before COMMIT was sent, the group is done again on the next connection; when it is lost after, the
+ * server is asked by transaction id (pg_xact_status) what became of it.
  *
- * Requests are lent: each is answered exactly once, into the lane given at creation, also when stopping (outcome COMMIT_REDO
- * never means loss: what is not committed is not acknowledged).
+ * Requests are lent: each is answered exactly once, into the lane given at creation, also when stopping (outcome
+ * COMMIT_REDO never means loss: what is not committed is not acknowledged).
  */
 #ifndef PM_COMMITTER_H
 #define PM_COMMITTER_H
@@ -28,8 +29,8 @@ struct committer_answer {
  * mailbox: its own, lane i is shard i's, each with room for two messages. Starts nothing.
  * Owns: the caller; committer_destroy after committer_stop.
  */
-struct committer *committer_create(const struct storage_settings *settings, struct board *board, struct mailbox *mailbox,
-                                   const struct committer_answer *answers, size_t shard_count);
+struct committer *committer_create(const struct storage_settings *settings, struct board *board,
+                                   struct mailbox *mailbox, const struct committer_answer *answers, size_t shard_count);
 void committer_destroy(struct committer *committer);
 
 /* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */

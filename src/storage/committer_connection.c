@@ -1,0 +1,158 @@
+/*
+ * The committer's connection: statements are prepared once for each, then it stays in pipeline mode.
+ */
+#include "committer_state.h"
+
+#include "log.h"
+#include "metrics.h"
+
+enum {
+    LOCK_TIMEOUT_MS = 500,     /* for whatever sets none of its own */
+    ANSWER_TIMEOUT_MS = 30000, /* a server that says nothing for so long is as good as gone */
+    RETRY_MIN_US = 100000,
+    RETRY_MAX_US = 5000000,
+};
+
+/* Never-ending batches of a few rows against growing tables: index look-ups are right always, and a plan made while a
+ * table was empty must not scan it later. */
+static const char planner_settings[] = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+                                       "SET enable_hashjoin = off; SET enable_mergejoin = off";
+
+static const char xid_sql[] = "SELECT pg_current_xact_id()::text, set_config('lock_timeout', $1, true)";
+
+static const char journal_sql[] =
+    "INSERT INTO position_manager_journal (position_id, asset, mode, version, source, identity, fingerprint, order_id, "
+    "quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
+    "long_avg_price, "
+    "short_avg_price) SELECT position_id, asset, mode, version, source, identity, fingerprint, order_id, quantity, "
+    "price, "
+    "fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, long_avg_price, "
+    "short_avg_price "
+    "FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::bigint[], $8::text[], "
+    "$9::numeric[], $10::numeric[], $11::numeric[], $12::timestamp[], $13::numeric[], $14::numeric[], $15::numeric[], "
+    "$16::numeric[], $17::numeric[], $18::numeric[], $19::numeric[], $20::numeric[]) WITH ORDINALITY AS u(position_id, "
+    "asset, "
+    "mode, version, source, identity, fingerprint, order_id, quantity, price, fees, at, size, average_entry_price, "
+    "realized_pnl, fees_paid, long_size, short_size, long_avg_price, short_avg_price, ordinal) ORDER BY ordinal "
+    "ON CONFLICT (identity) DO NOTHING";
+
+static const char orders_sql[] =
+    "INSERT INTO position_manager_orders AS o (order_id, asset, mode, filled_quantity, notional, fees, updated_at) "
+    "SELECT order_id, asset, mode, sum(filled), sum(notional), sum(fees), now() AT TIME ZONE 'UTC' "
+    "FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[]) "
+    "AS u(order_id, asset, mode, filled, notional, fees) GROUP BY order_id, asset, mode ORDER BY order_id, asset, mode "
+    "ON CONFLICT (order_id, asset, mode) DO UPDATE SET filled_quantity = o.filled_quantity + excluded.filled_quantity, "
+    "notional = o.notional + excluded.notional, fees = o.fees + excluded.fees, updated_at = excluded.updated_at";
+
+static const char find_identities_sql[] =
+    "SELECT u.ordinal::text, j.fingerprint::text FROM unnest($1::text[]) WITH ORDINALITY AS u(identity, ordinal) "
+    "JOIN position_manager_journal j ON j.identity = u.identity";
+
+static const char find_orders_sql[] =
+    "SELECT u.ordinal::text, o.filled_quantity::text, o.notional::text, o.fees::text "
+    "FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS u(order_id, asset, mode, ordinal) "
+    "JOIN position_manager_orders o ON o.order_id = u.order_id AND o.asset = u.asset AND o.mode = u.mode";
+
+static enum status prepare_statements(struct committer *committer)
+{
+    const struct {
+        const char *name, *sql;
+    } statements[] = {
+        {"begin", "BEGIN"},
+        {"commit", "COMMIT"},
+        {"rollback", "ROLLBACK"},
+        {"xid", xid_sql},
+        {"xid_status", "SELECT pg_xact_status($1::text::xid8)"},
+        {"journal", journal_sql},
+        {"orders", orders_sql},
+        {"update", committer->sql.update},
+        {"insert", committer->sql.insert},
+        {"find_rows", committer->sql.find},
+        {"find_identities", find_identities_sql},
+        {"find_orders", find_orders_sql},
+    };
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0]; i++) {
+        const enum status status = pg_prepare(&committer->connection, statements[i].name, statements[i].sql);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static enum status set_up(struct committer *committer)
+{
+    enum status status = pg_query(&committer->connection, planner_settings, 0, NULL, NULL);
+    position_sql_close(&committer->sql);
+    if (status == STATUS_OK)
+        status = position_sql_open(&committer->connection, &committer->sql);
+    if (status == STATUS_OK)
+        status = prepare_statements(committer);
+    if (status == STATUS_OK && PQenterPipelineMode(committer->connection.conn) != 1)
+        status = STATUS_LOST;
+    return status;
+}
+
+enum status committer_connect(struct committer *committer)
+{
+    struct pg_connection *connection = &committer->connection;
+    enum status status = pg_open(connection, LOCK_TIMEOUT_MS);
+    if (status == STATUS_OK) {
+        connection->timeout_ms = ANSWER_TIMEOUT_MS;
+        status = set_up(committer);
+    }
+    if (status == STATUS_OK) {
+        committer->was_connected = true;
+        atomic_store(&committer->board->database_connected, true);
+        metric_add(METRIC_DATABASE_CONNECTS, 1);
+        LOG_EVENT(LOG_LEVEL_INFO, "database_connected", NULL,
+                  log_int("server_version", PQserverVersion(connection->conn)));
+        return STATUS_OK;
+    }
+    pg_close(connection);
+    atomic_store(&committer->board->database_connected, false);
+    if (status == STATUS_STOPPING)
+        return STATUS_STOPPING;
+    LOG_EVENT(LOG_LEVEL_WARNING, "database_connect_failed", NULL, log_text("sqlstate", connection->sqlstate),
+              log_text("reason", connection->error), log_int("retry_ms", committer->retry_us / 1000));
+    return STATUS_UNAVAILABLE;
+}
+
+enum status committer_reconnect(struct committer *committer)
+{
+    while (!pg_is_open(&committer->connection)) {
+        enum status status = committer_connect(committer);
+        if (status == STATUS_OK)
+            break;
+        if (status == STATUS_UNAVAILABLE)
+            status = committer_back_off(committer);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+void committer_drop_connection(struct committer *committer, const char *reason)
+{
+    pg_close(&committer->connection);
+    atomic_store(&committer->board->database_connected, false);
+    if (!committer->was_connected)
+        return;
+    committer->was_connected = false;
+    if (atomic_load(&committer->stopping))
+        return;
+    metric_add(METRIC_DATABASE_LOSSES, 1);
+    LOG_EVENT(LOG_LEVEL_ERROR, "database_lost", NULL, log_text("reason", reason),
+              log_text("sqlstate", committer->connection.sqlstate), log_text("error", committer->connection.error));
+}
+
+enum status committer_back_off(struct committer *committer)
+{
+    const enum status status = pg_pause(&committer->connection, committer->retry_us);
+    committer->retry_us = committer->retry_us * 2 < RETRY_MAX_US ? committer->retry_us * 2 : RETRY_MAX_US;
+    return status;
+}
+
+void committer_reset_back_off(struct committer *committer)
+{
+    committer->retry_us = RETRY_MIN_US;
+}

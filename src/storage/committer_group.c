@@ -1,0 +1,349 @@
+/*
+ * A group, from its requests to an outcome for each item. Normally that is one transaction. Where it fails, the group
+ * is tried again without the items that spoilt it (repeats, conflicts), or in halves where the reason is not visible (a
+ * lock that somebody holds, a value that the server refuses), so that healthy items are never held up by others for
+ * long. Rows that were in the way are remembered and for a while tried only by themselves.
+ */
+#include "committer_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "clock.h"
+#include "log.h"
+#include "metrics.h"
+
+/* How long a statement waits for a lock (ms): a whole group; its parts, when a lock is being looked for; a row that had
+ * one. */
+#define GROUP_LOCK_TIMEOUT "500"
+#define PART_LOCK_TIMEOUT  "50"
+#define TRIAL_LOCK_TIMEOUT "20"
+
+enum {
+    LOCK_FAILURES_MAX = 16, /* in one group; then what is left is not tried, but redone */
+    UNEXPLAINED_MAX = 3,    /* attempts that failed without a visible reason, before the group is halved */
+    HOLD_MIN_US = 50000,
+    HOLD_MAX_US = 1000000,
+    RANGES_MAX = 64, /* halving twice 2^31 items needs fewer */
+};
+
+/* ---- suspects ---- */
+
+static struct suspect *find_suspect(struct committer *committer, const struct uuid *id)
+{
+    for (size_t i = 0; i < committer->suspect_count; i++) {
+        if (uuid_is_equal(&committer->suspects[i].id, id))
+            return &committer->suspects[i];
+    }
+    return NULL;
+}
+
+static void hold(struct committer *committer, struct work *work)
+{
+    const struct position *row = &work->item->row;
+    work->state = WORK_HELD;
+    struct suspect *suspect = find_suspect(committer, &row->id);
+    if (suspect == NULL) {
+        LOG_EVENT(LOG_LEVEL_WARNING, "position_row_blocked", NULL, log_text("asset", row->asset),
+                  log_text("mode", position_mode_word((enum position_mode)row->mode)),
+                  log_text("sqlstate", committer->connection.sqlstate));
+        if (committer->suspect_count == SUSPECTS_MAX)
+            return;
+        suspect = &committer->suspects[committer->suspect_count++];
+        *suspect = (struct suspect){.id = row->id, .hold_us = HOLD_MIN_US / 2};
+    }
+    suspect->hold_us = suspect->hold_us * 2 < HOLD_MAX_US ? suspect->hold_us * 2 : HOLD_MAX_US;
+    suspect->until_us = clock_steady_us() + suspect->hold_us;
+}
+
+static void forget_suspect(struct committer *committer, const struct uuid *id)
+{
+    struct suspect *suspect = find_suspect(committer, id);
+    if (suspect != NULL)
+        *suspect = committer->suspects[--committer->suspect_count];
+}
+
+/* Sets those aside that are known to be in the way. */
+static void screen(struct committer *committer)
+{
+    if (committer->suspect_count == 0)
+        return;
+    const int64_t now_us = clock_steady_us();
+    for (size_t i = 0; i < committer->work_count; i++) {
+        const struct suspect *suspect = find_suspect(committer, &committer->work[i].item->row.id);
+        if (suspect != NULL)
+            committer->work[i].state = suspect->until_us > now_us ? WORK_HELD : WORK_TRIAL;
+    }
+}
+
+/* ---- one identity twice in a group ---- */
+
+struct named {
+    const struct asked *asked;
+    size_t place;
+};
+
+static int compare_named(const void *left, const void *right)
+{
+    const struct named *a = left, *b = right;
+    const int order = strcmp(a->asked->delivery->identity, b->asked->delivery->identity);
+    return order != 0 ? order : (a->place > b->place) - (a->place < b->place);
+}
+
+/*
+ * The first stays; the item of the second waits until the first is committed and then finds it. Within one item that
+ * cannot be: there the second is marked as a repeat of the first, which stays unacknowledged until it is committed.
+ */
+static void separate_twins(const struct named *named, size_t count)
+{
+    for (size_t i = 1, first = 0; i < count; i++) {
+        if (strcmp(named[i].asked->delivery->identity, named[first].asked->delivery->identity) != 0) {
+            first = i;
+            continue;
+        }
+        named[i].asked->work->has_known_identity = true;
+        if (named[i].asked->work != named[first].asked->work)
+            continue;
+        named[i].asked->delivery->identity_known = true;
+        named[i].asked->delivery->known_fingerprint = named[first].asked->delivery->fingerprint;
+    }
+}
+
+/* Of what was asked last. Only after a failed attempt, so it may allocate. */
+static void find_twins(struct committer *committer)
+{
+    struct named *named = calloc(committer->asked.count + 1, sizeof *named);
+    pm_assert(named != NULL);
+    size_t count = 0;
+    for (size_t i = 0; i < committer->asked.count; i++) {
+        const struct asked *asked = &committer->asked.entries[i];
+        if (committer_has_identity(asked->delivery) && asked->delivery->journal.wanted && asked->work != NULL)
+            named[count++] = (struct named){.asked = asked, .place = i};
+    }
+    qsort(named, count, sizeof *named, compare_named);
+    separate_twins(named, count);
+    free(named);
+}
+
+/* ---- ranges ---- */
+
+static size_t count_todo(const struct committer *committer, size_t first, size_t last, size_t *any)
+{
+    size_t count = 0;
+    for (size_t i = first; i < last; i++) {
+        if (committer->work[i].state == WORK_TODO) {
+            count++;
+            *any = i;
+        }
+    }
+    return count;
+}
+
+static void set_todo(struct committer *committer, size_t first, size_t last, enum work_state state)
+{
+    for (size_t i = first; i < last; i++) {
+        if (committer->work[i].state == WORK_TODO)
+            committer->work[i].state = state;
+    }
+}
+
+/* Sets aside what spoilt the transaction. *found: whether anything did. */
+static enum status set_offenders_aside(struct committer *committer, size_t first, size_t last, bool *found)
+{
+    const enum status status = committer_ask_with_rows(committer, first, last, WORK_TODO);
+    if (status != STATUS_OK)
+        return status;
+    find_twins(committer);
+    *found = false;
+    for (size_t i = first; i < last; i++) {
+        struct work *work = &committer->work[i];
+        if (work->state == WORK_TODO && (work->has_known_identity || work->row_differs)) {
+            work->state = WORK_SET_ASIDE;
+            *found = true;
+        }
+    }
+    return STATUS_OK;
+}
+
+struct range {
+    size_t first, last;
+};
+
+struct ranges {
+    struct range stack[RANGES_MAX];
+    size_t count;
+};
+
+static void push_range(struct ranges *ranges, size_t first, size_t last)
+{
+    pm_assert(ranges->count < RANGES_MAX);
+    ranges->stack[ranges->count++] = (struct range){first, last};
+}
+
+static void push_halves(struct ranges *ranges, size_t first, size_t last)
+{
+    const size_t middle = first + (last - first) / 2;
+    push_range(ranges, middle, last);
+    push_range(ranges, first, middle);
+}
+
+/* What blocks a range is found by halving it; a lock that everything waits for is not looked for at every row. */
+static void split_blocked(struct committer *committer, struct ranges *ranges, struct range range)
+{
+    size_t any = range.first;
+    if (pg_error_is(&committer->connection, "55P03"))
+        committer->lock_failures++;
+    if (count_todo(committer, range.first, range.last, &any) == 1)
+        hold(committer, &committer->work[any]);
+    else if (committer->lock_failures > LOCK_FAILURES_MAX)
+        set_todo(committer, range.first, range.last, WORK_HELD);
+    else
+        push_halves(ranges, range.first, range.last);
+}
+
+static void split_unexplained(struct committer *committer, struct ranges *ranges, struct range range)
+{
+    size_t any = range.first;
+    if (count_todo(committer, range.first, range.last, &any) > 1) {
+        push_halves(ranges, range.first, range.last);
+        return;
+    }
+    committer->work[any].unexplained = true;
+    committer->work[any].state = WORK_SET_ASIDE;
+}
+
+/* Commits what can be committed of a range, or puts parts of it onto the stack. Fails: STATUS_STOPPING. */
+static enum status run_range(struct committer *committer, struct ranges *ranges, struct range range,
+                             const char *lock_timeout)
+{
+    size_t any;
+    int unexplained = 0;
+    while (count_todo(committer, range.first, range.last, &any) > 0) {
+        bool found = false;
+        switch (committer_attempt(committer, range.first, range.last, lock_timeout)) {
+        case ATTEMPT_DONE:
+            set_todo(committer, range.first, range.last, WORK_DONE);
+            return STATUS_OK;
+        case ATTEMPT_MISMATCH:
+            if (set_offenders_aside(committer, range.first, range.last, &found) != STATUS_OK)
+                return STATUS_STOPPING;
+            if (!found && ++unexplained == UNEXPLAINED_MAX) {
+                split_unexplained(committer, ranges, range);
+                return STATUS_OK;
+            }
+            break;
+        case ATTEMPT_BLOCKED:
+            split_blocked(committer, ranges, range);
+            return STATUS_OK;
+        case ATTEMPT_AGAIN:
+            break;
+        case ATTEMPT_STOPPING:
+            return STATUS_STOPPING;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status run_ranges(struct committer *committer, size_t first, size_t last, const char *lock_timeout)
+{
+    struct ranges ranges = {.count = 0};
+    push_range(&ranges, first, last);
+    while (ranges.count > 0) {
+        const struct range range = ranges.stack[--ranges.count];
+        const enum status status = run_range(committer, &ranges, range, lock_timeout);
+        if (status != STATUS_OK)
+            return status;
+        lock_timeout = PART_LOCK_TIMEOUT;
+    }
+    return STATUS_OK;
+}
+
+static enum status run_trials(struct committer *committer)
+{
+    for (size_t i = 0; i < committer->work_count; i++) {
+        struct work *work = &committer->work[i];
+        if (work->state != WORK_TRIAL)
+            continue;
+        work->state = WORK_TODO;
+        const enum status status = run_ranges(committer, i, i + 1, TRIAL_LOCK_TIMEOUT);
+        if (status != STATUS_OK)
+            return status;
+        if (work->state != WORK_HELD)
+            forget_suspect(committer, &work->item->row.id);
+    }
+    return STATUS_OK;
+}
+
+/* ---- outcomes ---- */
+
+static void tell_conflict(const struct commit_item *item)
+{
+    metric_add(METRIC_CONFLICTS, 1);
+    LOG_EVENT(LOG_LEVEL_WARNING, "position_row_conflict", NULL, log_text("asset", item->row.asset),
+              log_text("mode", position_mode_word((enum position_mode)item->row.mode)),
+              log_int("expected_version", item->expected_version), log_bool("found", item->found_exists),
+              log_int("found_version", item->found_exists ? item->found.version : -1));
+}
+
+static void decide(struct committer *committer, struct work *work)
+{
+    struct commit_item *item = work->item;
+    item->outcome = COMMIT_REDO;
+    if (work->row_unusable) {
+        hold(committer, work); /* until somebody mends the row */
+        return;
+    }
+    if (work->row_differs || work->unexplained) {
+        item->outcome = COMMIT_CONFLICT;
+        tell_conflict(item);
+    }
+}
+
+/* Items that are not done are told what is committed now that the others are. */
+static void decide_all(struct committer *committer, bool stopping)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < committer->work_count; i++) {
+        struct work *work = &committer->work[i];
+        work->item->outcome = work->state == WORK_DONE ? COMMIT_DONE : COMMIT_REDO;
+        left += work->state != WORK_DONE;
+    }
+    static const enum work_state states[] = {WORK_SET_ASIDE, WORK_HELD};
+    for (size_t s = 0; left > 0 && !stopping && s < sizeof states / sizeof states[0]; s++) {
+        if (committer_ask_with_rows(committer, 0, committer->work_count, states[s]) != STATUS_OK)
+            return;
+        find_twins(committer);
+        for (size_t i = 0; i < committer->work_count; i++) {
+            if (committer->work[i].state == states[s])
+                decide(committer, &committer->work[i]);
+        }
+    }
+}
+
+/* Rows are written in the order of their identifiers, so that two writers who both do so cannot deadlock. No
+ * allocation. */
+static void sort_work(struct work *work, size_t count)
+{
+    for (size_t gap = count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
+        for (size_t i = gap; i < count; i++) {
+            const struct work moving = work[i];
+            size_t at = i;
+            for (; at >= gap && memcmp(&work[at - gap].item->row.id, &moving.item->row.id, sizeof(struct uuid)) > 0;
+                 at -= gap)
+                work[at] = work[at - gap];
+            work[at] = moving;
+        }
+    }
+}
+
+void committer_run_group(struct committer *committer)
+{
+    committer->lock_failures = 0;
+    sort_work(committer->work, committer->work_count);
+    screen(committer);
+    enum status status = run_ranges(committer, 0, committer->work_count, GROUP_LOCK_TIMEOUT);
+    if (status == STATUS_OK)
+        status = run_trials(committer);
+    decide_all(committer, status != STATUS_OK);
+}

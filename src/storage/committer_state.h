@@ -1,0 +1,175 @@
+/*
+ * committer_state: what the committer's files share. Nobody outside of committer*.c includes it.
+ *
+ * committer.c: the thread, its mailbox, the answers. committer_group.c: a group from its requests to its outcomes:
+ * which rows are tried together. committer_transaction.c: one transaction in the pipeline. committer_refresh.c: what is
+ * committed: identities, order totals, rows. committer_connection.c: the connection's coming and going. Thread: the
+ * committer's own, but for the atomics.
+ */
+#ifndef PM_COMMITTER_STATE_H
+#define PM_COMMITTER_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "committer.h"
+#include "message.h"
+#include "pg.h"
+#include "position_rows.h"
+#include "rows.h"
+
+enum {
+    JOURNAL_PARAM_COUNT = 20,
+    ORDER_PARAM_COUNT = 6,
+    FIND_ORDER_PARAM_COUNT = 3,
+    FIND_ROW_PARAM_COUNT = 2,
+    SUSPECTS_MAX = 64, /* rows remembered as locked or refused; more are tried with the others again */
+};
+
+/* How far an item of a group has come. */
+enum work_state {
+    WORK_TODO,
+    WORK_DONE,      /* committed */
+    WORK_SET_ASIDE, /* a repeat or a conflict: the others go ahead without it */
+    WORK_HELD,      /* its row is locked or refused by the server just now */
+    WORK_TRIAL,     /* was held, and is to be tried by itself */
+};
+
+struct work {
+    struct commit_item *item;
+    enum work_state state;
+    /* what refresh found */
+    bool has_known_identity;
+    bool row_differs;  /* from what the item expects */
+    bool row_unusable; /* it holds what our types cannot */
+    bool unexplained;  /* the server would not take it, and no reason is visible */
+};
+
+/* A delivery about which the database is asked; .work is NULL for a lookup. */
+struct asked {
+    struct delivery *delivery;
+    struct work *work;
+};
+
+struct asked_list {
+    struct asked *entries;
+    size_t count;
+    size_t capacity;
+};
+
+/* A row that could not be written for a reason that may last. */
+struct suspect {
+    struct uuid id;
+    int64_t until_us; /* not tried before */
+    int64_t hold_us;
+};
+
+/* One shard's place. */
+struct committer_slot {
+    struct commit_request *commit; /* waiting, in the group, or answered late */
+    struct lookup_request *lookup;
+    bool is_finished;     /* only its answer is outstanding */
+    int64_t answer_at_us; /* steady */
+};
+
+struct committer {
+    /* others touch these */
+    atomic_bool stopping;
+    atomic_int_fast64_t stop_deadline_us;
+    pthread_t thread;
+    bool started;
+
+    /* fixed */
+    struct board *board;
+    struct mailbox *mailbox;
+    const struct committer_answer *answers;
+    size_t shard_count;
+
+    /* its thread's */
+    struct pg_connection connection;
+    struct position_sql sql;
+    bool was_connected; /* for telling a loss once */
+    int64_t retry_us;
+    struct committer_slot *slots;
+    struct work *work;
+    size_t work_count;
+    struct suspect suspects[SUSPECTS_MAX];
+    size_t suspect_count;
+    size_t lock_failures; /* in this group */
+
+    /* the transaction's parameters */
+    struct pg_array journal[JOURNAL_PARAM_COUNT];
+    struct pg_array orders[ORDER_PARAM_COUNT];
+    struct position_params updates;
+    struct position_params inserts;
+    char transaction_id[24];
+
+    /* the questions' */
+    struct asked_list asked;
+    struct pg_array find_identities;
+    struct pg_array find_orders[FIND_ORDER_PARAM_COUNT];
+    struct pg_array find_rows[FIND_ROW_PARAM_COUNT];
+};
+
+/* The next of a chain of deliveries. */
+static inline struct delivery *committer_next(const struct delivery *delivery)
+{
+    return (struct delivery *)(void *)delivery->head.next;
+}
+
+/* Market events have neither identity nor order. */
+static inline bool committer_has_identity(const struct delivery *delivery)
+{
+    return delivery->kind == DELIVERY_EXECUTION && delivery->identity[0] != '\0';
+}
+static inline bool committer_has_order(const struct delivery *delivery)
+{
+    return delivery->kind == DELIVERY_EXECUTION && delivery->order_key[0] != '\0';
+}
+
+/* ---- committer_connection.c ---- */
+
+/* Tries once. Fails: STATUS_UNAVAILABLE, STATUS_STOPPING. */
+enum status committer_connect(struct committer *committer) PM_MUST_USE;
+/* Tries until it is there. Fails: STATUS_STOPPING. */
+enum status committer_reconnect(struct committer *committer) PM_MUST_USE;
+/* The one way in which a connection ends; logs the reason, keeps the board. */
+void committer_drop_connection(struct committer *committer, const char *reason);
+/* Waits with back-off. Fails: STATUS_STOPPING. */
+enum status committer_back_off(struct committer *committer) PM_MUST_USE;
+/* Something worked. */
+void committer_reset_back_off(struct committer *committer);
+
+/* ---- committer_transaction.c ---- */
+
+enum attempt {
+    ATTEMPT_DONE,
+    ATTEMPT_MISMATCH, /* rolled back: an identity is there, or a row is not as expected */
+    ATTEMPT_BLOCKED,  /* rolled back: a lock was not to be had, or the server refuses a value */
+    ATTEMPT_AGAIN,    /* nothing written; what was in the way has been waited for */
+    ATTEMPT_STOPPING, /* given up; the outcome may be unknown */
+};
+
+/* Writes the items [first, last) that are WORK_TODO in one transaction. Connects where needed. lock_timeout:
+ * milliseconds. */
+enum attempt committer_attempt(struct committer *committer, size_t first, size_t last, const char *lock_timeout);
+
+/* ---- committer_refresh.c ---- */
+
+void asked_list_add(struct asked_list *list, struct delivery *delivery, struct work *work);
+
+/*
+ * Asks about all of committer->asked: fills identity_known, known_fingerprint, order_before, looked_up, and
+ * has_known_identity of their works. With works: also about the rows of the items [first, last) in that state: found,
+ * found_exists, row_differs, row_unusable. Asks again on another connection where one is lost. Fails: STATUS_STOPPING.
+ */
+enum status committer_ask(struct committer *committer) PM_MUST_USE;
+enum status committer_ask_with_rows(struct committer *committer, size_t first, size_t last,
+                                    enum work_state state) PM_MUST_USE;
+
+/* ---- committer_group.c ---- */
+
+/* Takes the group of committer->work to its outcomes. Items are sorted. */
+void committer_run_group(struct committer *committer);
+
+#endif

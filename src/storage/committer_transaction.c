@@ -1,0 +1,340 @@
+/*
+ * One transaction in pipeline mode. The statements that can turn out wrong go first, in one flush; only when all of
+ * them wrote as many rows as they were given does COMMIT follow. When the connection goes between COMMIT and its
+ * answer, the server is asked by transaction id what became of it.
+ */
+#include "committer_state.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "metrics.h"
+
+enum { STATUS_PAUSE_US = 50000 };
+
+/* ---- parameters ---- */
+
+static const char *source_word(uint8_t source)
+{
+    static const char *const words[] = {
+        [SOURCE_ORDER_EXECUTION] = "order_execution",
+        [SOURCE_WEBSOCKET] = "websocket",
+        [SOURCE_VALIDATION] = "validation",
+        [SOURCE_PRICE_API] = "price_api",
+        [SOURCE_EXTERNAL] = "external",
+    };
+    return words[source];
+}
+
+/* delivery is NULL for what no delivery caused. */
+static void add_note(struct committer *committer, const struct position *row, const struct journal_note *note,
+                     const struct delivery *delivery)
+{
+    struct pg_array *array = committer->journal;
+    pg_array_uuid(array++, &row->id);
+    pg_array_text(array++, row->asset);
+    pg_array_text(array++, position_mode_word((enum position_mode)row->mode));
+    pg_array_int(array++, note->version);
+    pg_array_text(array++, source_word(note->source));
+    const bool identified = delivery != NULL && committer_has_identity(delivery);
+    pg_array_text(array++, identified ? delivery->identity : NULL);
+    if (identified)
+        pg_array_int(array++, (int64_t)delivery->fingerprint);
+    else
+        pg_array_null(array++);
+    pg_array_text(array++, delivery != NULL && committer_has_order(delivery) ? delivery->order_key : NULL);
+    pg_array_decimal(array++, note->quantity);
+    pg_array_decimal(array++, note->price);
+    pg_array_decimal(array++, note->fees);
+    pg_array_time(array++, note->at_us);
+    const struct decimal after[] = {note->size,           note->average_entry_price, note->realized_pnl,
+                                    note->fees_paid,      note->long_size,           note->short_size,
+                                    note->long_avg_price, note->short_avg_price};
+    for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
+        pg_array_decimal(array++, after[i]);
+}
+
+static void add_order(struct committer *committer, const struct delivery *delivery)
+{
+    struct pg_array *array = committer->orders;
+    pg_array_text(array++, delivery->order_key);
+    pg_array_text(array++, delivery->asset);
+    pg_array_text(array++, position_mode_word((enum position_mode)delivery->said.execution.mode));
+    pg_array_decimal(array++, delivery->fill.quantity);
+    pg_array_wide(array++, delivery->fill.notional);
+    pg_array_decimal(array++, delivery->fill.fees);
+}
+
+static void add_item(struct committer *committer, const struct commit_item *item)
+{
+    position_params_add(item->insert ? &committer->inserts : &committer->updates, &item->row, item->expected_version);
+    if (item->external.wanted)
+        add_note(committer, &item->row, &item->external, NULL);
+    for (const struct delivery *delivery = item->deliveries; delivery != NULL; delivery = committer_next(delivery)) {
+        if (!delivery->journal.wanted)
+            continue;
+        add_note(committer, &item->row, &delivery->journal, delivery);
+        if (committer_has_order(delivery))
+            add_order(committer, delivery);
+    }
+}
+
+static void collect_parameters(struct committer *committer, size_t first, size_t last)
+{
+    for (size_t i = 0; i < JOURNAL_PARAM_COUNT; i++)
+        pg_array_clear(&committer->journal[i]);
+    for (size_t i = 0; i < ORDER_PARAM_COUNT; i++)
+        pg_array_clear(&committer->orders[i]);
+    position_params_clear(&committer->updates);
+    position_params_clear(&committer->inserts);
+    for (size_t i = first; i < last; i++) {
+        if (committer->work[i].state == WORK_TODO)
+            add_item(committer, committer->work[i].item);
+    }
+}
+
+/* ---- the statements before COMMIT ---- */
+
+static void copy_word(char *out, size_t size, const char *word)
+{
+    const size_t len = strnlen(word, size - 1);
+    memcpy(out, word, len);
+    out[len] = '\0';
+}
+
+static enum status send_arrays(struct committer *committer, const char *name, struct pg_array *arrays, int count)
+{
+    const char *values[JOURNAL_PARAM_COUNT];
+    for (int i = 0; i < count; i++)
+        values[i] = pg_array_finish(&arrays[i]);
+    return pg_send(&committer->connection, name, count, values);
+}
+
+static enum status send_positions(struct committer *committer, const char *name, struct position_params *params)
+{
+    const char *values[POSITION_PARAM_COUNT];
+    position_params_finish(params, values);
+    return pg_send(&committer->connection, name, POSITION_PARAM_COUNT, values);
+}
+
+static enum status send_statements(struct committer *committer, const char *lock_timeout)
+{
+    struct pg_connection *connection = &committer->connection;
+    const char *const xid_values[] = {lock_timeout};
+    enum status status = pg_send(connection, "begin", 0, NULL);
+    if (status == STATUS_OK)
+        status = pg_send(connection, "xid", 1, xid_values);
+    if (status == STATUS_OK && committer->journal[0].count > 0)
+        status = send_arrays(committer, "journal", committer->journal, JOURNAL_PARAM_COUNT);
+    if (status == STATUS_OK && committer->orders[0].count > 0)
+        status = send_arrays(committer, "orders", committer->orders, ORDER_PARAM_COUNT);
+    if (status == STATUS_OK && position_params_count(&committer->updates) > 0)
+        status = send_positions(committer, "update", &committer->updates);
+    if (status == STATUS_OK && position_params_count(&committer->inserts) > 0)
+        status = send_positions(committer, "insert", &committer->inserts);
+    return status == STATUS_OK ? pg_send_flush(connection) : status;
+}
+
+/* One statement's rows against those it was given; a part that was empty was not sent. */
+static enum status receive_count(struct committer *committer, size_t given, bool *all_written)
+{
+    if (given == 0)
+        return STATUS_OK;
+    PGresult *result;
+    const enum status status = pg_receive(&committer->connection, &result);
+    if (status != STATUS_OK)
+        return status;
+    if (all_written != NULL && pg_affected(result) != given)
+        *all_written = false;
+    PQclear(result);
+    return STATUS_OK;
+}
+
+static enum status receive_answers(struct committer *committer, bool *all_written)
+{
+    PGresult *result;
+    enum status status = pg_receive(&committer->connection, NULL);
+    if (status == STATUS_OK)
+        status = pg_receive(&committer->connection, &result);
+    if (status != STATUS_OK)
+        return status;
+    copy_word(committer->transaction_id, sizeof committer->transaction_id, PQgetvalue(result, 0, 0));
+    PQclear(result);
+    *all_written = true;
+    status = receive_count(committer, committer->journal[0].count, all_written);
+    /* Several events of one order are one row: its count says nothing. */
+    if (status == STATUS_OK)
+        status = receive_count(committer, committer->orders[0].count, NULL);
+    if (status == STATUS_OK)
+        status = receive_count(committer, position_params_count(&committer->updates), all_written);
+    if (status == STATUS_OK)
+        status = receive_count(committer, position_params_count(&committer->inserts), all_written);
+    return status;
+}
+
+/* ---- the ends of a transaction ---- */
+
+/* Ends the segment and the transaction, whatever state they are in. */
+static enum status roll_back(struct committer *committer)
+{
+    struct pg_connection *connection = &committer->connection;
+    enum status status = pg_send_sync(connection);
+    if (status == STATUS_OK)
+        status = pg_receive_sync(connection);
+    if (status != STATUS_OK || PQtransactionStatus(connection->conn) == PQTRANS_IDLE)
+        return status;
+    status = pg_send(connection, "rollback", 0, NULL);
+    if (status == STATUS_OK)
+        status = pg_send_sync(connection);
+    return status == STATUS_OK ? pg_receive_sync(connection) : status;
+}
+
+/* Fails: STATUS_INVALID only where the server said that it did not commit. */
+static enum status receive_commit(struct committer *committer)
+{
+    PGresult *result;
+    const enum status status = pg_receive(&committer->connection, &result);
+    if (status != STATUS_OK)
+        return status;
+    const bool committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
+    PQclear(result);
+    if (committed)
+        return STATUS_OK;
+    committer->connection.sqlstate[0] = '\0';
+    return STATUS_INVALID;
+}
+
+/* Asks the server about committer->transaction_id once. Fails: as pg_receive(). */
+static enum status ask_transaction_status(struct committer *committer, char *word, size_t size)
+{
+    const char *const values[] = {committer->transaction_id};
+    PGresult *result = NULL;
+    enum status status = pg_send(&committer->connection, "xid_status", 1, values);
+    if (status == STATUS_OK)
+        status = pg_send_sync(&committer->connection);
+    if (status == STATUS_OK)
+        status = pg_receive(&committer->connection, &result);
+    word[0] = '\0';
+    if (status == STATUS_OK)
+        copy_word(word, size, PQgetvalue(result, 0, 0)); /* NULL reads as "" */
+    PQclear(result);
+    if (status != STATUS_OK && status != STATUS_INVALID)
+        return status;
+    return pg_receive_sync(&committer->connection);
+}
+
+/*
+ * COMMIT was sent and no answer came. Where the server cannot tell (too long ago, another server), the group is done
+ * again: identities and versions find out what had been written.
+ */
+static enum attempt settle_unknown(struct committer *committer)
+{
+    metric_add(METRIC_COMMIT_OUTCOME_UNKNOWN, 1);
+    for (;;) {
+        char word[16];
+        if (committer_reconnect(committer) != STATUS_OK)
+            return ATTEMPT_STOPPING;
+        enum status status = ask_transaction_status(committer, word, sizeof word);
+        if (status == STATUS_OK && strcmp(word, "in progress") == 0)
+            status = pg_pause(&committer->connection, STATUS_PAUSE_US);
+        else if (status == STATUS_OK) {
+            LOG_EVENT(LOG_LEVEL_WARNING, "commit_outcome_unknown", NULL,
+                      log_text("transaction", committer->transaction_id), log_text("found", word));
+            return strcmp(word, "committed") == 0 ? ATTEMPT_DONE : ATTEMPT_AGAIN;
+        }
+        if (status == STATUS_OK)
+            continue;
+        committer_drop_connection(committer, status_word(status));
+        if (status == STATUS_STOPPING || committer_back_off(committer) != STATUS_OK)
+            return ATTEMPT_STOPPING;
+    }
+}
+
+/* ---- what went wrong ---- */
+
+static enum attempt after_refusal(struct committer *committer)
+{
+    struct pg_connection *connection = &committer->connection;
+    char sqlstate[PG_SQLSTATE_LEN + 1];
+    memcpy(sqlstate, connection->sqlstate, sizeof sqlstate);
+    LOG_EVENT(LOG_LEVEL_WARNING, "commit_failed", NULL, log_text("sqlstate", sqlstate),
+              log_text("reason", connection->error));
+    metric_add(METRIC_COMMIT_ROLLBACKS, 1);
+    enum status status = roll_back(committer);
+    memcpy(connection->sqlstate, sqlstate, sizeof sqlstate);
+    if (status == STATUS_OK && (pg_error_is(connection, "55P03") || pg_error_is(connection, "57014") ||
+                                pg_error_is(connection, "22") || pg_error_is(connection, "23")))
+        return ATTEMPT_BLOCKED;
+    /* Serialization failures and deadlocks are over with the rollback. All else may have to do with this very
+     * connection: a server that became read-only, a table that was altered. */
+    if (status != STATUS_OK || !pg_error_is(connection, "40"))
+        committer_drop_connection(committer, status == STATUS_OK ? "refused" : status_word(status));
+    if (status == STATUS_STOPPING || committer_back_off(committer) != STATUS_OK)
+        return ATTEMPT_STOPPING;
+    return ATTEMPT_AGAIN;
+}
+
+/* status: anything but STATUS_OK, before COMMIT was sent. */
+static enum attempt after_failure(struct committer *committer, enum status status)
+{
+    if (status == STATUS_INVALID)
+        return after_refusal(committer);
+    committer_drop_connection(committer, status_word(status));
+    if (status == STATUS_STOPPING || committer_back_off(committer) != STATUS_OK)
+        return ATTEMPT_STOPPING;
+    return ATTEMPT_AGAIN;
+}
+
+static enum attempt commit(struct committer *committer)
+{
+    enum status status = pg_send(&committer->connection, "commit", 0, NULL);
+    if (status == STATUS_OK)
+        status = pg_send_sync(&committer->connection);
+    if (status == STATUS_OK)
+        status = receive_commit(committer);
+    if (status == STATUS_INVALID) {
+        /* A refusal counts only from a connection that lives on: one that is being ended may have committed all the
+         * same. */
+        status = pg_receive_sync(&committer->connection);
+        if (status == STATUS_OK)
+            return after_refusal(committer);
+    }
+    if (status != STATUS_OK) {
+        committer_drop_connection(committer, status_word(status));
+        return status == STATUS_STOPPING ? ATTEMPT_STOPPING : settle_unknown(committer);
+    }
+    /* It is durable; should the connection go just now, the next one will do. */
+    status = pg_receive_sync(&committer->connection);
+    if (status != STATUS_OK)
+        committer_drop_connection(committer, status_word(status));
+    return ATTEMPT_DONE;
+}
+
+enum attempt committer_attempt(struct committer *committer, size_t first, size_t last, const char *lock_timeout)
+{
+    if (committer_reconnect(committer) != STATUS_OK)
+        return ATTEMPT_STOPPING;
+    const int64_t started_us = clock_steady_us();
+    collect_parameters(committer, first, last);
+    bool all_written = false;
+    enum status status = send_statements(committer, lock_timeout);
+    if (status == STATUS_OK)
+        status = receive_answers(committer, &all_written);
+    if (status != STATUS_OK)
+        return after_failure(committer, status);
+    if (!all_written) {
+        metric_add(METRIC_COMMIT_ROLLBACKS, 1);
+        status = roll_back(committer);
+        return status == STATUS_OK ? ATTEMPT_MISMATCH : after_failure(committer, status);
+    }
+    const enum attempt outcome = commit(committer);
+    if (outcome != ATTEMPT_DONE)
+        return outcome;
+    committer_reset_back_off(committer);
+    metric_add(METRIC_COMMITS, 1);
+    histogram_observe(HISTOGRAM_COMMIT_SECONDS, (uint64_t)(clock_steady_us() - started_us));
+    histogram_observe(HISTOGRAM_COMMIT_ROWS,
+                      position_params_count(&committer->updates) + position_params_count(&committer->inserts));
+    return ATTEMPT_DONE;
+}
