@@ -1,8 +1,9 @@
 /*
  * broker: what consumer and publisher share: settings and the opening of one connection with one channel.
  *
- * rabbitmq-c has no locking: a connection belongs to one thread. broker_open() logs in with the capabilities that make the
- * broker tell of cancelled consumers and of blocking. One funnel, broker_fail() inside each user, closes a connection, with a reason.
+ * rabbitmq-c has no locking: a connection belongs to one thread. broker_open() logs in with the capabilities that make
+ * the broker tell of cancelled consumers and of blocking. One funnel, broker_fail() inside each user, closes a
+ * connection, with a reason.
  */
 #ifndef PM_BROKER_H
 #define PM_BROKER_H
@@ -19,7 +20,7 @@ struct broker_settings {
     const char *host;
     const char *vhost;
     const char *user;
-    const char *password; /* never logged */
+    const char *password;               /* never logged */
     const char *connection_name_prefix; /* SERVICE_NAME */
     int port;
     int heartbeat_s;

@@ -1,11 +1,13 @@
 /*
  * consumer: the actor that owns the inbound connection and the window of unacknowledged deliveries (contract §3).
  *
- * Reads deliveries, decodes each into a struct delivery of its pool, and sends it to the shard of its asset; what cannot
- * be decoded goes to the publisher as a dead letter; what is of no concern (dry runs) is settled at once. SETTLED deliveries come home and are acknowledged in order, many at once
- * (basic.ack multiple up to the highest contiguous tag; a connection's deliveries are acknowledged on that connection only). The pool is the prefetch: when it is empty the broker holds the rest. Heartbeats are
- * answered also while nothing arrives. On a lost connection: back-off with jitter, 0.1 s to 5 s.
- * A queue that is missing is declared; one that exists is taken as it is; a cancelled consumer (queue deleted) is a lost connection.
+ * Reads deliveries, decodes each into a struct delivery of its pool, and sends it to the shard of its asset; what
+ * cannot be decoded goes to the publisher as a dead letter; what is of no concern (dry runs) is settled at once.
+ * SETTLED deliveries come home and are acknowledged in order, many at once (basic.ack multiple up to the highest
+ * contiguous tag; a connection's deliveries are acknowledged on that connection only). The pool is the prefetch: when
+ * it is empty the broker holds the rest. Heartbeats are answered also while nothing arrives. On a lost connection:
+ * back-off with jitter, 0.1 s to 5 s. A queue that is missing is declared; one that exists is taken as it is; a
+ * cancelled consumer (queue deleted) is a lost connection.
  */
 #ifndef PM_CONSUMER_H
 #define PM_CONSUMER_H
@@ -24,7 +26,7 @@ struct consumer_settings {
     const char *market_queue;
     const char *const *order_queues;
     size_t order_queue_count;
-    uint16_t prefetch;              /* of unacknowledged deliveries over all queues */
+    uint16_t prefetch; /* of unacknowledged deliveries over all queues */
     const struct asset_pattern *assets;
 };
 
@@ -38,9 +40,9 @@ struct consumer_route {
 typedef size_t consumer_shard_fn(void *context, const char *asset);
 
 /*
- * mailbox: its own: lanes 0..shards-1 from the shards, lane `shards` from the publisher, each with room for the whole prefetch.
- * dead_letters: the publisher's lane for this sender, with room for the whole prefetch.
- * Owns: the caller; destroy after stop, when all deliveries are home or their holders are gone too.
+ * mailbox: its own: lanes 0..shards-1 from the shards, lane `shards` from the publisher, each with room for the whole
+ * prefetch. dead_letters: the publisher's lane for this sender, with room for the whole prefetch. Owns: the caller;
+ * destroy after stop, when all deliveries are home or their holders are gone too.
  */
 struct consumer *consumer_create(const struct consumer_settings *settings, struct board *board, struct mailbox *mailbox,
                                  const struct consumer_route *shards, size_t shard_count, consumer_shard_fn *shard_of,
@@ -52,7 +54,8 @@ enum status consumer_start(struct consumer *consumer) PM_MUST_USE;
 void consumer_quiesce(struct consumer *consumer);
 /* Deliveries not yet settled. Thread: any. */
 size_t consumer_outstanding(const struct consumer *consumer);
-/* Last step: acknowledges what is settled, closes, ends the thread. Blocks: until it ended, at most about deadline_ms. */
+/* Last step: acknowledges what is settled, closes, ends the thread. Blocks: until it ended, at most about deadline_ms.
+ */
 void consumer_stop(struct consumer *consumer, int deadline_ms);
 
 #endif

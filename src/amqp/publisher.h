@@ -1,10 +1,11 @@
 /*
  * publisher: the actor that owns the outbound connection and the publications not yet confirmed (contract §4, §3.4).
  *
- * Takes ANNOUNCEMENT, DEAD_LETTER and PORTFOLIO, publishes them persistently in confirm mode through the default exchange, and when the broker has
- * confirmed sends each home: deliveries to the consumer as SETTLED, announcements to their shard, the portfolio to the aggregator. A nack, a
- * basic.return or a lost connection means publishing it again. connection.blocked stops publishing until unblocked. The window is bounded; what does not fit
- * waits in the lanes. Queues are declared durable when missing, taken as they are when there.
+ * Takes ANNOUNCEMENT, DEAD_LETTER and PORTFOLIO, publishes them persistently in confirm mode through the default
+ * exchange, and when the broker has confirmed sends each home: deliveries to the consumer as SETTLED, announcements to
+ * their shard, the portfolio to the aggregator. A nack, a basic.return or a lost connection means publishing it again.
+ * connection.blocked stops publishing until unblocked. The window is bounded; what does not fit waits in the lanes.
+ * Queues are declared durable when missing, taken as they are when there.
  */
 #ifndef PM_PUBLISHER_H
 #define PM_PUBLISHER_H
@@ -33,15 +34,18 @@ struct publisher_home {
 };
 
 /*
- * mailbox: its own: lane 0 from the consumer (dead letters), lanes 1..shards from the shards (announcements and dead letters), lane shards+1
- * from the aggregator. consumer: where settled deliveries go. shards[i]: where announcements of shard i go home. aggregator: where PORTFOLIO goes home.
+ * mailbox: its own: lane 0 from the consumer (dead letters), lanes 1..shards from the shards (announcements and dead
+ * letters), lane shards+1 from the aggregator. consumer: where settled deliveries go. shards[i]: where announcements of
+ * shard i go home. aggregator: where PORTFOLIO goes home.
  */
-struct publisher *publisher_create(const struct publisher_settings *settings, struct board *board, struct mailbox *mailbox,
-                                   struct publisher_home consumer, const struct publisher_home *shards, size_t shard_count,
+struct publisher *publisher_create(const struct publisher_settings *settings, struct board *board,
+                                   struct mailbox *mailbox, struct publisher_home consumer,
+                                   const struct publisher_home *shards, size_t shard_count,
                                    struct publisher_home aggregator);
 void publisher_destroy(struct publisher *publisher);
 enum status publisher_start(struct publisher *publisher) PM_MUST_USE;
-/* Publishes and waits for confirms for at most deadline_ms, then closes and ends the thread. What is unconfirmed goes home unsettled. */
+/* Publishes and waits for confirms for at most deadline_ms, then closes and ends the thread. What is unconfirmed goes
+ * home unsettled. */
 void publisher_stop(struct publisher *publisher, int deadline_ms);
 
 #endif

@@ -1,0 +1,94 @@
+/*
+ * broker_link: one connection with one channel, as consumer and publisher each hold one. Internal to amqp/.
+ *
+ * The login, declarations and all reading go through rabbitmq-c; whatever else is sent is appended to `out` (frames.h)
+ * and flushed without waiting. Heartbeats are ours: the library's are switched off after the login (it would write into
+ * a half-sent frame, and give a connection up that we only do not read for a while); the broker's side of the agreement
+ * stays in force. States: closed (state == NULL) or open. A failure is noted in `reason` and returned; the owner closes
+ * (one funnel in each owner). Nothing blocks for longer than the time-outs given here; only the host name's look-up
+ * takes what the resolver takes. Thread: one, the owner's.
+ */
+#ifndef PM_BROKER_LINK_H
+#define PM_BROKER_LINK_H
+
+#include <amqp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker.h"
+#include "frames.h"
+#include "status.h"
+
+enum {
+    BROKER_REASON_LEN_MAX = 160,
+    BROKER_OPEN_TIMEOUT_MS = 3000,  /* each of: connecting, the handshake, one question */
+    BROKER_CLOSE_TIMEOUT_MS = 1000, /* to say good-bye */
+    BROKER_BACKOFF_FIRST_MS = 200,  /* half of it at least */
+    BROKER_BACKOFF_MAX_MS = 5000,
+    BROKER_STEADY_AFTER_MS = 5000, /* a connection that stood so long starts the back-off anew */
+};
+
+struct broker_link {
+    amqp_connection_state_t state;
+    struct frames out;
+    int fd;
+    int64_t heartbeat_us; /* as negotiated; 0: none */
+    int64_t heard_at_us;  /* last sign of the broker */
+    int64_t spoke_at_us;  /* last time something was sent */
+    int64_t opened_at_us;
+    char reason[BROKER_REASON_LEN_MAX]; /* why the last operation failed; terminated */
+};
+
+/* When to try again. */
+struct broker_backoff {
+    int64_t retry_at_us;
+    int64_t delay_ms;
+    uint64_t random;
+};
+
+void broker_link_init(struct broker_link *link);
+void broker_link_finish(struct broker_link *link);
+bool broker_link_is_open(const struct broker_link *link);
+
+/* Connects, logs in and opens the channel. role: "consumer", for the connection's name. Fails: STATUS_UNAVAILABLE;
+ * closed then. */
+enum status broker_link_open(struct broker_link *link, const struct broker_settings *settings, const char *role,
+                             int64_t now_us) PM_MUST_USE;
+
+/*
+ * Sees that a queue is there: taken as it is if it exists, else declared durable. Fails: STATUS_LOST.
+ * For use before consuming or confirming: a missing queue costs the channel, and a new one is opened.
+ */
+enum status broker_link_declare(struct broker_link *link, const char *queue, enum queue_type type) PM_MUST_USE;
+
+/* Turns a reply of the library into a status and the reason. what: a literal. */
+enum status broker_link_check(struct broker_link *link, const char *what, amqp_rpc_reply_t reply) PM_MUST_USE;
+/* Notes a reason; always returns STATUS_LOST. */
+enum status broker_link_lost(struct broker_link *link, const char *what, const char *detail, size_t detail_len);
+
+/*
+ * The next frame that is here, if one is. With `readable` false only what the library holds already is looked at.
+ * The frame is valid until the next call. Returns STATUS_OK, STATUS_NOT_FOUND (nothing complete). Fails: STATUS_LOST.
+ */
+enum status broker_link_read(struct broker_link *link, bool readable, amqp_frame_t *frame) PM_MUST_USE;
+/* Whether the library holds bytes that poll(2) cannot know of. */
+bool broker_link_has_input(const struct broker_link *link);
+/* Lets the library reuse its memory; after a frame was dealt with. */
+void broker_link_release(struct broker_link *link);
+
+/* Handles what both owners treat alike: the broker closes the channel or the connection (STATUS_LOST); else
+ * STATUS_IGNORED. */
+enum status broker_link_handle_common(struct broker_link *link, const amqp_frame_t *frame) PM_MUST_USE;
+
+/* Heartbeats, then sends what waits. Returns STATUS_OK also if some is left (frames_is_empty tells). Fails:
+ * STATUS_LOST. */
+enum status broker_link_service(struct broker_link *link, int64_t now_us) PM_MUST_USE;
+
+/* Closes. politely: tells the broker, at most BROKER_CLOSE_TIMEOUT_MS. */
+void broker_link_close(struct broker_link *link, bool politely);
+
+void broker_backoff_init(struct broker_backoff *backoff, uint64_t seed);
+/* After a failure. stood_us: how long the connection had stood, 0 if it never did. */
+void broker_backoff_fail(struct broker_backoff *backoff, int64_t stood_us, int64_t now_us);
+
+#endif
