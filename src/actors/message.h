@@ -8,9 +8,9 @@
  *   shard     --TOTALS (a token)-->  aggregator  --(the same back)-->  shard
  *   aggregator --PORTFOLIO--> publisher --(the same back)--> aggregator
  *
- * No message is allocated on the way of an event: a delivery is born in the consumer's pool and comes home to it; replies
- * travel in the message that asked. Invariants 3 and 5 of ARCHITECTURE.md rest on that: a delivery is acknowledged by coming home, and
- * there are never more deliveries about than the prefetch allows.
+ * No message is allocated on the way of an event: a delivery is born in the consumer's pool and comes home to it;
+ * replies travel in the message that asked. Invariants 3 and 5 of ARCHITECTURE.md rest on that: a delivery is
+ * acknowledged by coming home, and there are never more deliveries about than the prefetch allows.
  */
 #ifndef PM_MESSAGE_H
 #define PM_MESSAGE_H
@@ -27,20 +27,21 @@
 #include "xhash.h"
 
 enum message_type {
-    MESSAGE_DELIVERY = 1,     /* struct delivery; consumer -> shard */
-    MESSAGE_DEAD_LETTER,      /* struct delivery with .refusal; consumer or shard -> publisher */
-    MESSAGE_SETTLED,          /* struct delivery, first of a chain by head.next; publisher or shard -> consumer */
-    MESSAGE_COMMIT,           /* struct commit_request; shard -> committer and back */
-    MESSAGE_LOOKUP,           /* struct lookup_request; shard -> committer and back */
-    MESSAGE_ANNOUNCEMENT,     /* struct announcement; shard -> publisher and back */
-    MESSAGE_TOTALS,           /* struct totals_token; shard -> aggregator and back */
-    MESSAGE_PORTFOLIO,        /* struct portfolio_announcement; aggregator -> publisher and back */
+    MESSAGE_DELIVERY = 1, /* struct delivery; consumer -> shard */
+    MESSAGE_DEAD_LETTER,  /* struct delivery with .refusal; consumer or shard -> publisher */
+    MESSAGE_SETTLED,      /* struct delivery, first of a chain by head.next; publisher or shard -> consumer */
+    MESSAGE_COMMIT,       /* struct commit_request; shard -> committer and back */
+    MESSAGE_LOOKUP,       /* struct lookup_request; shard -> committer and back */
+    MESSAGE_ANNOUNCEMENT, /* struct announcement; shard -> publisher and back */
+    MESSAGE_TOTALS,       /* struct totals_token; shard -> aggregator and back */
+    MESSAGE_PORTFOLIO,    /* struct portfolio_announcement; aggregator -> publisher and back */
 };
 
 enum {
     TRACE_ID_LEN_MAX = 64,     /* longer ones are cut */
     ORDER_KEY_LEN_MAX = 80,    /* longer order ids are replaced by "sha256:" and hex */
-    IDENTITY_LEN_MAX = 88,     /* prefix "x:" execution_id, "e:" event_id, "m:" message_id, "d:" digest, then the id or "sha256:" and hex */
+    IDENTITY_LEN_MAX = 88,     /* prefix "x:" execution_id, "e:" event_id, "m:" message_id, "d:" digest, then the id or
+                                  "sha256:" and hex */
     BODY_INLINE_LEN_MAX = 640, /* longer bodies are on the heap */
 };
 
@@ -49,12 +50,12 @@ enum update_source { SOURCE_ORDER_EXECUTION, SOURCE_WEBSOCKET, SOURCE_VALIDATION
 
 /* One line of the journal: what came of an event, filled by the shard, written by the committer (contract §6). */
 struct journal_note {
-    bool wanted;               /* else nothing is journalled for this event */
-    uint8_t source;            /* enum update_source */
-    struct decimal quantity;   /* signed, of the fill (or of the size taken over); none where it does not apply */
-    struct decimal price;      /* none where it does not apply */
-    struct decimal fees;       /* what this event added to fees_paid */
-    int64_t at_us;             /* executed_at, or the market event's time, or the time it was found */
+    bool wanted;             /* else nothing is journalled for this event */
+    uint8_t source;          /* enum update_source */
+    struct decimal quantity; /* signed, of the fill (or of the size taken over); none where it does not apply */
+    struct decimal price;    /* none where it does not apply */
+    struct decimal fees;     /* what this event added to fees_paid */
+    int64_t at_us;           /* executed_at, or the market event's time, or the time it was found */
     /* the position after it */
     struct decimal size, average_entry_price, realized_pnl, fees_paid;
     struct decimal long_size, short_size, long_avg_price, short_avg_price;
@@ -65,92 +66,97 @@ enum delivery_kind { DELIVERY_EXECUTION, DELIVERY_MARKET };
 
 /*
  * One message from the broker, from its arrival to its acknowledgement: body, ticket, decoded value, outcome.
- * Born in the consumer's pool; whoever holds it passes it on; it is freed only by the consumer, to which it returns as SETTLED.
+ * Born in the consumer's pool; whoever holds it passes it on; it is freed only by the consumer, to which it returns as
+ * SETTLED.
  */
 struct delivery {
     struct message head;
 
     /* the ticket: consumer only */
     uint64_t tag;
-    uint32_t generation;          /* of the connection it came by; older ones are not acknowledged, they come again */
+    uint32_t generation; /* of the connection it came by; older ones are not acknowledged, they come again */
     uint16_t queue_index;
     bool redelivered;
     int64_t received_wall_us;
     int64_t received_steady_us;
 
     /* what it says: written by the consumer (codec), then read-only */
-    uint8_t kind;                 /* enum delivery_kind */
+    uint8_t kind; /* enum delivery_kind */
     char asset[ASSET_LEN_MAX + 1];
-    char trace_id[TRACE_ID_LEN_MAX + 1]; /* never empty: made on arrival where none came */
-    char identity[IDENTITY_LEN_MAX + 1]; /* executions; empty: none, counted each time */
+    char trace_id[TRACE_ID_LEN_MAX + 1];   /* never empty: made on arrival where none came */
+    char identity[IDENTITY_LEN_MAX + 1];   /* executions; empty: none, counted each time */
     char order_key[ORDER_KEY_LEN_MAX + 1]; /* executions; empty: no order named */
-    uint64_t fingerprint;         /* executions: of asset, mode, side, leg, order, quantity, price as said; tells a repeat from a conflict */
+    uint64_t fingerprint; /* executions: of asset, mode, side, leg, order, quantity, price as said; tells a repeat from
+                             a conflict */
     union {
         struct execution execution;
         struct market_event market;
     } said;
 
     /* what came of it: the shard's */
-    struct delivery *joined;      /* others of the same identity that wait for this one's outcome, by head.next */
+    struct delivery *joined;        /* others of the same identity that wait for this one's outcome, by head.next */
     struct delivery *identity_link; /* identities.h: next in its bucket */
     struct hash128 identity_hash;
-    struct order_slot *order;     /* orders.h: its order's slot, counted; NULL where no order is named */
-    bool applied;                 /* its effect is in the working state; fill is in the order's pending sum */
-    struct fill fill;             /* executions that were applied: what was new */
+    struct order_slot *order; /* orders.h: its order's slot, counted; NULL where no order is named */
+    bool applied;             /* its effect is in the working state; fill is in the order's pending sum */
+    struct fill fill;         /* executions that were applied: what was new */
     struct journal_note journal;
-    bool looked_up;               /* the database was asked about identity and order: the three below say what it answered */
-    bool identity_known;          /* lookup or commit: the identity is committed ... */
-    uint64_t known_fingerprint;   /* ... with this fingerprint */
+    bool looked_up;      /* the database was asked about identity and order: the three below say what it answered */
+    bool identity_known; /* lookup or commit: the identity is committed ... */
+    uint64_t known_fingerprint;      /* ... with this fingerprint */
     struct order_total order_before; /* lookup: what the order had contributed, committed */
 
     /* refusal: set by whoever sends it as MESSAGE_DEAD_LETTER */
     enum status refusal;
-    const char *refusal_field;    /* literal, may be NULL */
+    const char *refusal_field; /* literal, may be NULL */
 
     /* the original, unchanged, until it is settled */
-    const char *queue_name;       /* literal or settings': lives as long as the process */
+    const char *queue_name; /* literal or settings': lives as long as the process */
     size_t body_len;
-    char *body;                   /* body_inline or heap (consumer frees) */
-    char *content_type;           /* heap or NULL: for the dead letter (consumer frees) */
+    char *body;         /* body_inline or heap (consumer frees) */
+    char *content_type; /* heap or NULL: for the dead letter (consumer frees) */
     char body_inline[BODY_INLINE_LEN_MAX];
 };
 
 /*
- * COMMIT: what one shard wants committed in one transaction; one a shard, outstanding or at home. Built by the shard, lent
- * to the committer, which writes .outcome and what the shard needs to redo.
+ * COMMIT: what one shard wants committed in one transaction; one a shard, outstanding or at home. Built by the shard,
+ * lent to the committer, which writes .outcome and what the shard needs to redo.
  */
 enum { COMMIT_ITEMS_MAX = 512 };
 
 enum commit_outcome {
     COMMIT_DONE,     /* durable */
-    COMMIT_REDO,     /* nothing of this item was written: repeats are marked (identity_known); where looked_up is set, order_before is fresh */
-    COMMIT_CONFLICT, /* nothing written: the row was not at expected_version; .found holds it. Repeats marked and order totals refreshed too */
+    COMMIT_REDO,     /* nothing of this item was written: repeats are marked (identity_known); where looked_up is set,
+                        order_before is fresh */
+    COMMIT_CONFLICT, /* nothing written: the row was not at expected_version; .found holds it. Repeats marked and order
+                        totals refreshed too */
 };
 
 struct commit_item {
-    struct position row;          /* the state to write */
-    int32_t expected_version;     /* of the row in the table */
-    bool insert;                  /* the row should not be there yet */
-    struct delivery *deliveries;  /* chain by head.next, in order; with journal notes and, where an order is named, fills */
+    struct position row;      /* the state to write */
+    int32_t expected_version; /* of the row in the table */
+    bool insert;              /* the row should not be there yet */
+    struct delivery
+        *deliveries; /* chain by head.next, in order; with journal notes and, where an order is named, fills */
     struct journal_note external; /* .wanted: a change found to be someone else's, journalled before the deliveries */
     void *entry;                  /* the shard's own */
     /* answer */
     enum commit_outcome outcome;
-    bool found_exists;            /* CONFLICT: false if the row is gone */
+    bool found_exists; /* CONFLICT: false if the row is gone */
     struct position found;
 };
 
 struct commit_request {
     struct message head;
-    uint32_t shard;               /* the shard's index: lane of the answer is fixed by the wiring */
+    uint32_t shard; /* the shard's index: lane of the answer is fixed by the wiring */
     size_t count;
     struct commit_item items[COMMIT_ITEMS_MAX];
 };
 
 /*
- * LOOKUP: asks for committed identities and order totals before executions are applied (cumulative ones need their order's
- * total). The committer fills identity_known, known_fingerprint and order_before of every delivery, and sets looked_up.
- * One a shard, outstanding or at home. deliveries: a chain by head.next, lent.
+ * LOOKUP: asks for committed identities and order totals before executions are applied (cumulative ones need their
+ * order's total). The committer fills identity_known, known_fingerprint and order_before of every delivery, and sets
+ * looked_up. One a shard, outstanding or at home. deliveries: a chain by head.next, lent.
  */
 struct lookup_request {
     struct message head;
@@ -159,22 +165,23 @@ struct lookup_request {
 };
 
 /*
- * ANNOUNCEMENT: a committed change to be published as position_updated, and the deliveries that it settles once the broker
- * has confirmed it. From a shard's pool, whose size bounds unconfirmed announcements; the publisher sends the deliveries to the
- * consumer and the announcement home, in any order, after the confirmation. It survives a lost connection: it is published again.
+ * ANNOUNCEMENT: a committed change to be published as position_updated, and the deliveries that it settles once the
+ * broker has confirmed it. From a shard's pool, whose size bounds unconfirmed announcements; the publisher sends the
+ * deliveries to the consumer and the announcement home, in any order, after the confirmation. It survives a lost
+ * connection: it is published again.
  */
 struct announcement {
     struct message head;
     uint32_t shard;
-    uint8_t source;               /* enum update_source, SOURCE_EXTERNAL excluded */
+    uint8_t source; /* enum update_source, SOURCE_EXTERNAL excluded */
     char trace_id[TRACE_ID_LEN_MAX + 1];
     struct uuid message_id;
-    int64_t at_us;                /* wall time of the commit's answer */
-    struct position position;     /* as committed */
-    struct decimal size_norm;     /* position_size_norm as of the commit; may be none */
-    struct delivery *settles;     /* chain by head.next; may be empty (taken out by the publisher when confirmed) */
-    void *work;                   /* the shard's own */
-    size_t settles_count;         /* the shard's own */
+    int64_t at_us;            /* wall time of the commit's answer */
+    struct position position; /* as committed */
+    struct decimal size_norm; /* position_size_norm as of the commit; may be none */
+    struct delivery *settles; /* chain by head.next; may be empty (taken out by the publisher when confirmed) */
+    void *work;               /* the shard's own */
+    size_t settles_count;     /* the shard's own */
 };
 
 /* TOTALS: "the totals of my part changed". One a shard: while the aggregator holds it, further changes conflate. */

@@ -122,9 +122,9 @@ struct work *shard_work(struct shard *shard, const char *asset, enum position_mo
 static bool work_is_idle(const struct work *work)
 {
     return chain_is_empty(&work->pending) && chain_is_empty(&work->in_flight) && chain_is_empty(&work->waiting) &&
-           chain_is_empty(&work->settling) && !work->lookup_in_flight && !work->commit_in_flight &&
-           !work->announcing && !work->announce_due && !work->in_commit_queue && !work->in_lookup_queue &&
-           !work->in_announce_queue && work->pins == 0;
+           chain_is_empty(&work->settling) && !work->lookup_in_flight && !work->commit_in_flight && !work->announcing &&
+           !work->announce_due && !work->in_commit_queue && !work->in_lookup_queue && !work->in_announce_queue &&
+           work->pins == 0;
 }
 
 void shard_work_pin(struct work *work)

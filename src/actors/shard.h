@@ -1,13 +1,15 @@
 /*
  * shard: the actor that owns the positions whose asset hashes to it (invariant 1: only it changes them).
  *
- * In: DELIVERY (consumer), COMMIT and LOOKUP answers (committer), ANNOUNCEMENT home (publisher), TOTALS home (aggregator).
- * Out: COMMIT, LOOKUP (committer); ANNOUNCEMENT, DEAD_LETTER (publisher); SETTLED (consumer); TOTALS (aggregator); views (directory).
+ * In: DELIVERY (consumer), COMMIT and LOOKUP answers (committer), ANNOUNCEMENT home (publisher), TOTALS home
+ * (aggregator). Out: COMMIT, LOOKUP (committer); ANNOUNCEMENT, DEAD_LETTER (publisher); SETTLED (consumer); TOTALS
+ * (aggregator); views (directory).
  *
- * A delivery is applied to the position's working state and waits; at the end of the batch the touched positions that have no commit in flight
- * are asked to be committed. Only what was committed is published to the directory and announced (invariant 2); only what was announced and
- * confirmed is settled (invariant 3). At most one commit is in flight and one announcement unconfirmed a position: what comes meanwhile
- * is carried by the next. Idle positions cost nothing here: they live in the directory only.
+ * A delivery is applied to the position's working state and waits; at the end of the batch the touched positions that
+ * have no commit in flight are asked to be committed. Only what was committed is published to the directory and
+ * announced (invariant 2); only what was announced and confirmed is settled (invariant 3). At most one commit is in
+ * flight and one announcement unconfirmed a position: what comes meanwhile is carried by the next. Idle positions cost
+ * nothing here: they live in the directory only.
  *
  * Deterministic: time comes with each batch, identifiers from a function of the caller's (invariant 9).
  */
@@ -33,21 +35,22 @@ typedef struct uuid uuid_source_fn(void *context);
 struct shard_settings {
     uint32_t index;
     struct market_policy market;
-    uint32_t conflict_tries_max;        /* OPTIMISTIC_LOCK_RETRIES */
-    int64_t conflict_backoff_us;        /* OPTIMISTIC_LOCK_BACKOFF_BASE, doubling */
-    uint32_t announcement_count;        /* unconfirmed announcements at most; > 0 */
-    int64_t announce_hold_us;           /* how long a change may wait for the next one while the shard is busy */
-    size_t busy_count;                  /* deliveries held from which on the shard counts as busy */
-    size_t full_count;                  /* deliveries held from which on nothing is held back any more */
+    uint32_t conflict_tries_max; /* OPTIMISTIC_LOCK_RETRIES */
+    int64_t conflict_backoff_us; /* OPTIMISTIC_LOCK_BACKOFF_BASE, doubling */
+    uint32_t announcement_count; /* unconfirmed announcements at most; > 0 */
+    int64_t announce_hold_us;    /* how long a change may wait for the next one while the shard is busy */
+    size_t busy_count;           /* deliveries held from which on the shard counts as busy */
+    size_t full_count;           /* deliveries held from which on nothing is held back any more */
     struct outlet committer, publisher, consumer, aggregator;
     struct directory_part *part;
-    struct directory_reader *reader;    /* for the portfolio's total in announcements; the shard's own */
-    struct board *board;                /* pending_commits is kept */
+    struct directory_reader *reader; /* for the portfolio's total in announcements; the shard's own */
+    struct board *board;             /* pending_commits is kept */
     uuid_source_fn *new_uuid;
     void *new_uuid_context;
 };
 
-/* Owns: the caller; destroy after its thread has ended. Deliveries it holds then are the consumer's and are left alone. */
+/* Owns: the caller; destroy after its thread has ended. Deliveries it holds then are the consumer's and are left alone.
+ */
 struct shard *shard_create(const struct shard_settings *settings);
 void shard_destroy(struct shard *shard);
 

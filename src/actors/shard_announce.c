@@ -1,9 +1,10 @@
 /*
  * shard_announce.c: what goes out of a shard: announcements, settled deliveries, news for the aggregator.
  *
- * The broker is the slowest neighbour: an announcement costs it as much as several deliveries. At most one announcement of
- * a position is unconfirmed, the pool bounds them all, and while the shard is busy a change waits up to announce_hold_us
- * for the next one to overtake it, unless so many deliveries wait along that the broker would run out of credit.
+ * The broker is the slowest neighbour: an announcement costs it as much as several deliveries. At most one announcement
+ * of a position is unconfirmed, the pool bounds them all, and while the shard is busy a change waits up to
+ * announce_hold_us for the next one to overtake it, unless so many deliveries wait along that the broker would run out
+ * of credit.
  */
 #include <string.h>
 
@@ -23,8 +24,12 @@ static void queue_announcement(struct shard *shard, struct work *work)
     shard->announce_queue.last = work;
 }
 
-void shard_announce_later(struct shard *shard, struct work *work)
+void shard_announce_later(struct shard *shard, struct work *work, const struct delivery *cause)
 {
+    if (cause != NULL && work->committed_trace_id[0] == '\0') {
+        work->committed_source = cause->kind == DELIVERY_EXECUTION ? SOURCE_ORDER_EXECUTION : SOURCE_WEBSOCKET;
+        memcpy(work->committed_trace_id, cause->trace_id, sizeof work->committed_trace_id);
+    }
     if (!work->announce_due) {
         work->announce_due = true;
         work->announce_since_us = shard->now.steady_us;
@@ -57,11 +62,8 @@ static void send_announcement(struct shard *shard, struct work *work, struct wid
     announcement->size_norm = position_size_norm(&work->base, total_exposure);
     announcement->settles = work->settling.first;
     announcement->settles_count = 0;
-    for (struct delivery *delivery = work->settling.first; delivery != NULL; delivery = delivery_next(delivery)) {
+    for (struct delivery *delivery = work->settling.first; delivery != NULL; delivery = delivery_next(delivery))
         announcement->settles_count++;
-        if (announcement->trace_id[0] == '\0') /* only repeats: theirs */
-            memcpy(announcement->trace_id, delivery->trace_id, sizeof announcement->trace_id);
-    }
     work->settling = (struct chain){NULL, NULL};
     announcement->work = work;
     work->announcing = true;
@@ -102,7 +104,7 @@ void shard_handle_announcement(struct shard *shard, struct announcement *announc
         shard->held_count += announcement->settles_count;
         chain_concat(&back, &work->settling);
         work->settling = back;
-        shard_announce_later(shard, work);
+        shard_announce_later(shard, work, NULL);
     }
     announcement->head.next = shard->free_announcement == NULL ? NULL : &shard->free_announcement->head;
     shard->free_announcement = announcement;

@@ -10,8 +10,8 @@
 
 /* What became of a delivery that was tried. */
 enum admission {
-    ADMITTED,     /* disposed of, or in one of the position's chains */
-    MUST_ASK,     /* the database is to be asked first */
+    ADMITTED, /* disposed of, or in one of the position's chains */
+    MUST_ASK, /* the database is to be asked first */
 };
 
 void shard_put_order(struct shard *shard, struct delivery *delivery)
@@ -31,6 +31,22 @@ void shard_admit_joined(struct shard *shard, struct delivery *delivery)
         shard_admit(shard, next);
 }
 
+static enum position_mode delivery_mode(const struct delivery *delivery)
+{
+    return delivery->kind == DELIVERY_EXECUTION ? delivery->said.execution.mode : delivery->said.market.mode;
+}
+
+/* Without an identity it may have been counted before a crash, and is refused now: that change is still to be
+ * announced. */
+static void announce_again(struct shard *shard, const struct delivery *delivery)
+{
+    struct work *work = shard_work(shard, delivery->asset, delivery_mode(delivery));
+    shard_work_pin(work);
+    if (work->row_exists)
+        shard_announce_later(shard, work, delivery);
+    shard_work_unpin(shard, work);
+}
+
 void shard_refuse(struct shard *shard, struct delivery *delivery, enum status reason, const char *field)
 {
     pm_assert(status_is_refusal(reason));
@@ -41,6 +57,8 @@ void shard_refuse(struct shard *shard, struct delivery *delivery, enum status re
     LOG_EVENT(LOG_LEVEL_WARNING, "message_refused", delivery->trace_id, log_text("reason", status_word(reason)),
               log_text("field", field), log_text("asset", delivery->asset), log_text("queue", delivery->queue_name));
     shard_admit_joined(shard, delivery);
+    if (delivery->redelivered)
+        announce_again(shard, delivery);
     shard->held_count--;
     delivery->head.type = MESSAGE_DEAD_LETTER;
     delivery->head.next = NULL;
@@ -61,7 +79,7 @@ static void accept_repeat(struct shard *shard, struct work *work, struct deliver
         return;
     }
     chain_append(&work->settling, delivery);
-    shard_announce_later(shard, work);
+    shard_announce_later(shard, work, delivery);
 }
 
 static void note_state(struct journal_note *note, const struct position *position)
@@ -124,6 +142,20 @@ static void note_market(struct work *work, struct delivery *delivery, const stru
     note_state(&delivery->journal, &work->now);
 }
 
+/*
+ * A market event that changes nothing needs no announcement, unless it comes again after a lost connection or a crash:
+ * its change may have been committed then and not announced, so the present state is.
+ */
+static void settle_without_effect(struct shard *shard, struct work *work, struct delivery *delivery)
+{
+    if (!delivery->redelivered || !work->row_exists) {
+        shard_settle(shard, delivery);
+        return;
+    }
+    chain_append(&work->settling, delivery);
+    shard_announce_later(shard, work, delivery);
+}
+
 static void admit_market(struct shard *shard, struct work *work, struct delivery *delivery)
 {
     struct market_effect effect;
@@ -141,7 +173,7 @@ static void admit_market(struct shard *shard, struct work *work, struct delivery
                    : status == STATUS_REPEAT ? METRIC_MARKET_REPEATED
                                              : METRIC_MARKET_UNCHANGED,
                    1);
-        shard_settle(shard, delivery);
+        settle_without_effect(shard, work, delivery);
         return;
     }
     pm_assert(status == STATUS_OK || status == STATUS_UNCHANGED);
@@ -240,11 +272,6 @@ static enum admission admit_execution(struct shard *shard, struct work *work, st
     changed_by(work, SOURCE_ORDER_EXECUTION, delivery);
     applied(shard, work, delivery);
     return ADMITTED;
-}
-
-static enum position_mode delivery_mode(const struct delivery *delivery)
-{
-    return delivery->kind == DELIVERY_EXECUTION ? delivery->said.execution.mode : delivery->said.market.mode;
 }
 
 static enum admission try_admit(struct shard *shard, struct work *work, struct delivery *delivery)

@@ -32,7 +32,7 @@ static void settle_repeats(struct shard *shard, struct work *work)
         chain_append(&work->settling, delivery);
     }
     if (!chain_is_empty(&work->settling))
-        shard_announce_later(shard, work);
+        shard_announce_later(shard, work, work->settling.first);
 }
 
 static void add_item(struct shard *shard, struct work *work)
@@ -92,9 +92,13 @@ void shard_send_lookups(struct shard *shard)
     while (shard->lookup_queue.first != NULL) {
         struct work *work = take_first(&shard->lookup_queue, offsetof(struct work, lookup_next));
         work->in_lookup_queue = false;
-        work->lookup_in_flight = true;
+        shard_work_pin(work);
+        work->lookup_in_flight = !chain_is_empty(&work->waiting); /* a redo may have emptied it meanwhile */
         chain_concat(&asked, &work->waiting);
+        shard_work_unpin(shard, work);
     }
+    if (chain_is_empty(&asked))
+        return;
     struct message *message = &shard->lookup->head;
     shard->lookup->deliveries = asked.first;
     shard->lookup = NULL;
@@ -165,7 +169,7 @@ static void settle_committed(struct shard *shard, struct work *work, struct deli
     }
     delivery->applied = false;
     shard_admit_joined(shard, delivery);
-    if (announced || delivery->kind == DELIVERY_EXECUTION)
+    if (announced || delivery->kind == DELIVERY_EXECUTION || delivery->redelivered) /* see settle_without_effect */
         chain_append(&work->settling, delivery);
     else
         shard_settle(shard, delivery);
@@ -197,7 +201,7 @@ static void commit_done(struct shard *shard, struct work *work, const struct com
     while ((delivery = chain_take(&committed)) != NULL)
         settle_committed(shard, work, delivery, announced);
     if (announced || !chain_is_empty(&work->settling))
-        shard_announce_later(shard, work);
+        shard_announce_later(shard, work, work->settling.first);
     if (!chain_is_empty(&work->pending))
         shard_queue_commit(shard, work);
 }
@@ -261,8 +265,7 @@ static void commit_conflict(struct shard *shard, struct work *work, const struct
     work->conflict_tries++;
     bool exhausted = work->conflict_tries > shard->settings.conflict_tries_max;
     LOG_EVENT(LOG_LEVEL_WARNING, "position_conflict", work->flight_trace_id, log_text("asset", work->now.asset),
-              log_text("mode", position_mode_word(work->now.mode)),
-              log_int("expected_version", item->expected_version),
+              log_text("mode", position_mode_word(work->now.mode)), log_int("expected_version", item->expected_version),
               log_int("found_version", item->found_exists ? item->found.version : -1),
               log_int("tries", work->conflict_tries), log_bool("given_up", exhausted));
     for (struct delivery *delivery = work->pending.first; delivery != NULL; delivery = delivery_next(delivery)) {

@@ -15,15 +15,15 @@
 enum { WORK_BUCKETS = 4096 };
 
 /*
- * A position with something going on. It exists from the first delivery that touches an idle position until everything is
- * committed, announced and settled; the committed state is the directory's.
+ * A position with something going on. It exists from the first delivery that touches an idle position until everything
+ * is committed, announced and settled; the committed state is the directory's.
  */
 struct work {
     struct work *bucket_next;
-    struct position now;          /* committed, with in-flight and pending effects applied */
-    struct position base;         /* what a redo starts from: the row as committed, or as found */
-    bool row_exists;              /* base is a row of the table */
-    bool row_changed;             /* now differs from what is in flight or committed, in any field */
+    struct position now;  /* committed, with in-flight and pending effects applied */
+    struct position base; /* what a redo starts from: the row as committed, or as found */
+    bool row_exists;      /* base is a row of the table */
+    bool row_changed;     /* now differs from what is in flight or committed, in any field */
     bool commit_in_flight;
     bool lookup_in_flight;        /* some of its deliveries are with the committer */
     struct chain pending;         /* applied, to go with the next commit */
@@ -32,21 +32,21 @@ struct work {
     struct chain settling;        /* committed, to be settled by the next announcement */
     struct journal_note external; /* someone else's change, to be journalled with the next commit */
 
-    uint32_t pins;                /* held by a function on the stack: not to be released */
+    uint32_t pins; /* held by a function on the stack: not to be released */
     bool in_commit_queue, in_lookup_queue, in_announce_queue;
     struct work *commit_next, *lookup_next, *announce_next;
 
     uint32_t conflict_tries;
-    int64_t not_before_us;        /* steady: no commit earlier (back-off after a conflict) */
+    int64_t not_before_us; /* steady: no commit earlier (back-off after a conflict) */
 
-    bool announce_due;            /* a committed change, or a repeat, has not been announced */
-    bool announcing;              /* an announcement of it is unconfirmed */
-    int64_t announce_since_us;    /* steady: when it became due */
-    uint8_t source;               /* enum update_source of the last change */
+    bool announce_due;         /* a committed change, or a repeat, has not been announced */
+    bool announcing;           /* an announcement of it is unconfirmed */
+    int64_t announce_since_us; /* steady: when it became due */
+    uint8_t source;            /* enum update_source of the last change */
     char trace_id[TRACE_ID_LEN_MAX + 1];
-    uint8_t flight_source;        /* the same of what is in flight */
+    uint8_t flight_source; /* the same of what is in flight */
     char flight_trace_id[TRACE_ID_LEN_MAX + 1];
-    uint8_t committed_source;     /* and of the last committed change */
+    uint8_t committed_source; /* and of the last committed change */
     char committed_trace_id[TRACE_ID_LEN_MAX + 1];
 };
 
@@ -58,7 +58,7 @@ struct work_queue {
 struct shard {
     struct shard_settings settings;
     struct work *buckets[WORK_BUCKETS];
-    struct work *free_work;       /* by bucket_next */
+    struct work *free_work; /* by bucket_next */
     size_t work_count;
     struct work_queue commit_queue, lookup_queue, announce_queue;
     struct identities *identities;
@@ -67,16 +67,16 @@ struct shard {
     struct lookup_request *lookup; /* NULL while it is lent */
     struct commit_request *commit_memory;
     struct lookup_request *lookup_memory;
-    struct announcement *announcements; /* array, announcement_count */
+    struct announcement *announcements;     /* array, announcement_count */
     struct announcement *free_announcement; /* by head.next */
-    struct totals_token *totals;   /* NULL while it is lent */
+    struct totals_token *totals;            /* NULL while it is lent */
     struct totals_token totals_memory;
     bool totals_dirty;
     char totals_trace_id[TRACE_ID_LEN_MAX + 1];
-    struct chain settled;          /* to go to the consumer at the end of the batch */
+    struct chain settled; /* to go to the consumer at the end of the batch */
     size_t held_count;
-    struct actor_time now;         /* of the batch */
-    int64_t deadline_us;           /* the earliest of what waits for time */
+    struct actor_time now; /* of the batch */
+    int64_t deadline_us;   /* the earliest of what waits for time */
 };
 
 /* ---- shard.c ---- */
@@ -111,8 +111,11 @@ void shard_handle_commit(struct shard *shard, struct commit_request *request);
 void shard_handle_lookup(struct shard *shard, struct lookup_request *request);
 
 /* ---- shard_announce.c ---- */
-/* A change was committed (or a repeat came) that is to be announced; what is in work->settling goes with it. */
-void shard_announce_later(struct shard *shard, struct work *work);
+/*
+ * A change was committed, or a repeat came, that is to be announced; what is in work->settling goes with it. cause
+ * gives the trace id where no change did, and may be NULL.
+ */
+void shard_announce_later(struct shard *shard, struct work *work, const struct delivery *cause);
 void shard_send_announcements(struct shard *shard);
 void shard_handle_announcement(struct shard *shard, struct announcement *announcement);
 /* Settles a delivery that causes no announcement. */

@@ -1,0 +1,190 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "metrics.h"
+#include "world.h"
+
+static struct world *world;
+
+static void start(void)
+{
+    log_set_level(LOG_LEVEL_ERROR);
+    world = malloc(sizeof *world);
+    world_init(world, 7);
+}
+
+static void stop(void)
+{
+    world_finish(world);
+    free(world);
+}
+
+TestSuite(shard, .init = start, .fini = stop);
+
+static const struct position *view_of(const char *asset)
+{
+    return directory_find(world->reader, asset, POSITION_MODE_ONE_WAY);
+}
+
+static void run_all_shards(void)
+{
+    for (size_t i = 0; i < WORLD_SHARDS; i++)
+        world_run_shard(world, i);
+}
+
+static void settle(void)
+{
+    world_settle(world);
+    cr_assert_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
+
+static int128 size_units(const char *asset)
+{
+    directory_begin(world->reader);
+    const struct position *view = view_of(asset);
+    int128 units = view == NULL ? 0 : view->size.units;
+    directory_end(world->reader);
+    return units;
+}
+
+Test(shard, nothing_is_shown_or_announced_before_it_is_committed)
+{
+    world->database_holds = true;
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    cr_assert(world_deliver(world));
+    for (int i = 0; i < 5; i++) {
+        run_all_shards();
+        world_take_requests(world);
+        world_run_publisher(world);
+        world_run_aggregator(world);
+    }
+    directory_begin(world->reader);
+    cr_expect_null(view_of("AUSDT"));
+    directory_end(world->reader);
+    cr_expect_eq(world->published_count, 0);
+    cr_expect_eq(atomic_load(&world->board.pending_commits), 1);
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)2 * DECIMAL_ONE);
+    cr_expect(world->announcement_count >= 1);
+    cr_expect_eq(atomic_load(&world->board.pending_commits), 0);
+}
+
+Test(shard, a_repeat_of_a_pending_execution_joins_it_and_counts_once)
+{
+    size_t message = world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    cr_assert(world_deliver(world));
+    world_lose_consumer(world);
+    cr_assert(world_deliver(world));
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)2 * DECIMAL_ONE);
+    cr_expect_eq(world->journal_count, 1);
+    cr_expect(world->messages[message].acked);
+}
+
+Test(shard, a_repeat_after_a_crash_is_found_in_the_database_announced_and_settled)
+{
+    size_t message = world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    world_take_requests(world);
+    for (size_t i = 0; i < (size_t)WORLD_SHARDS * 2; i++)
+        world_carry_out(world, i); /* committed, and nobody was told */
+    world_crash(world);
+    cr_assert_not(world->messages[message].acked);
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)2 * DECIMAL_ONE);
+    cr_expect(world->announcement_count >= 1);
+    cr_expect(world->messages[message].acked);
+}
+
+Test(shard, the_same_identity_with_another_quantity_is_refused_by_name)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    size_t other = world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "3", "100");
+    size_t elsewhere = world_add_execution(world, "BUSDT", "x:1", SIDE_BUY, "2", "100");
+    uint64_t before = metric_refused_value(STATUS_IDENTITY_CONFLICT);
+    settle();
+    bool first_counts = size_units("AUSDT") == (int128)2 * DECIMAL_ONE;
+    /* The two assets may be of different shards, so either may be first; one counts, the others are refused. */
+    cr_expect(first_counts ? world->messages[elsewhere].dead_lettered : size_units("BUSDT") == (int128)2 * DECIMAL_ONE);
+    cr_expect(world->messages[other].dead_lettered);
+    cr_expect_eq(metric_refused_value(STATUS_IDENTITY_CONFLICT) - before, 2);
+}
+
+Test(shard, a_foreign_change_is_found_journalled_and_built_upon)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)];
+    row->position.version = 9;
+    row->position.size.units = (int128)5 * DECIMAL_ONE;
+    (void)world_add_execution(world, "AUSDT", "x:2", SIDE_BUY, "1", "100");
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)6 * DECIMAL_ONE);
+    cr_expect_eq(world->conflict_count, 1);
+    cr_expect_eq(world->journal_count, 3);
+    cr_expect_eq(world->journal[1].note.source, SOURCE_EXTERNAL);
+    cr_expect_eq(row->position.version, 10);
+}
+
+Test(shard, a_row_that_never_stands_still_sends_the_events_to_the_dead_letters)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    size_t message = world_add_execution(world, "AUSDT", "x:2", SIDE_BUY, "1", "100");
+    struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)];
+    cr_assert(world_deliver(world));
+    for (int i = 0; i < 40 && !world->messages[message].dead_lettered; i++) {
+        run_all_shards();
+        world_take_requests(world);
+        row->position.version++;
+        for (size_t j = 0; j < (size_t)WORLD_SHARDS * 2; j++) {
+            world_carry_out(world, j);
+            world_answer(world, j);
+        }
+        world_run_publisher(world);
+        world_confirm(world, SIZE_MAX);
+        world_pass_time(world, 10000);
+    }
+    cr_expect(world->messages[message].dead_lettered);
+    cr_expect(metric_refused_value(STATUS_VERSION_CONFLICT) > 0);
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)2 * DECIMAL_ONE);
+}
+
+Test(shard, changes_of_one_position_conflate_while_its_announcement_is_unconfirmed)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "1", "100");
+    cr_assert(world_deliver(world));
+    world->publisher_holds = true;
+    for (int i = 0; i < 30; i++) {
+        char identity[16];
+        (void)snprintf(identity, sizeof identity, "x:more-%d", i);
+        (void)world_add_execution(world, "AUSDT", identity, SIDE_BUY, "1", "100");
+        if (world->next_message < 10)
+            (void)world_deliver(world);
+        run_all_shards();
+        world_take_requests(world);
+        for (size_t j = 0; j < (size_t)WORLD_SHARDS * 2; j++) {
+            world_carry_out(world, j);
+            world_answer(world, j);
+        }
+    }
+    run_all_shards();
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)31 * DECIMAL_ONE);
+    cr_expect(world->announcement_count < 31, "%llu announcements", (unsigned long long)world->announcement_count);
+    cr_expect_eq(world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)].announced_version, 31);
+}
+
+Test(shard, idle_positions_leave_no_work_behind)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "1", "100");
+    settle();
+    for (size_t i = 0; i < WORLD_SHARDS; i++)
+        cr_expect_eq(shard_held_count(world->shards[i]), 0);
+    world_check_settled(world);
+    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
