@@ -1,0 +1,399 @@
+"""What the tests see of the world: servers, a broker connection, a database connection, a running service."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from datetime import datetime, timezone
+
+import httpx
+import pika
+import pika.exceptions
+import psycopg2
+
+MARKET_QUEUE = "ws-gateway.position"
+ORDER_QUEUE = "order-manager.order_executed"
+DEAD_LETTER_QUEUE = "position-manager.dead_letter"
+POSITION_QUEUE = "position-manager.position_updated"
+PORTFOLIO_QUEUE = "position-manager.portfolio_updated"
+SNAPSHOT_QUEUE = "position-manager.position_snapshot_created"
+API_KEY = "e2e-key-0123456789"
+TIMEOUT_SECONDS = float(os.environ.get("PM_E2E_TIMEOUT", "10"))
+
+
+def wait_until(condition, timeout=TIMEOUT_SECONDS, what="the condition", interval=0.02):
+    """Calls condition until it returns something true, and returns that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = condition()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"{what} did not come true within {timeout} s"
+        time.sleep(interval)
+
+
+def rfc3339(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Servers:
+    def __init__(self, root, environment):
+        self.root = root
+        self.directory = environment["PM_TEST_SERVERS"]
+        self.pg = {"host": environment["PM_TEST_PG_HOST"], "port": environment["PM_TEST_PG_PORT"],
+                   "user": environment["PM_TEST_PG_USER"], "password": environment["PM_TEST_PG_PASSWORD"]}
+        self.amqp = {"host": environment["PM_TEST_AMQP_HOST"], "port": environment["PM_TEST_AMQP_PORT"],
+                     "user": environment["PM_TEST_AMQP_USER"], "password": environment["PM_TEST_AMQP_PASSWORD"]}
+
+    def make_database(self, name):
+        connection = psycopg2.connect(dbname="postgres", **self.pg)
+        connection.autocommit = True
+        connection.cursor().execute(f'create database "{name}"')
+        connection.close()
+
+    def ctl(self, *arguments):
+        script = str(self.root / "tests" / "tools" / "servers.sh")
+        return subprocess.run([script, "ctl", self.directory, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def make_vhost(self, name):
+        everything = '<<".*">>'
+        self.ctl("eval", f'rabbit_vhost:add(<<"{name}">>, <<"tests">>), rabbit_auth_backend_internal:set_permissions('
+                         f'<<"{self.amqp["user"]}">>, <<"{name}">>, {everything}, {everything}, {everything}, <<"tests">>).')
+
+    def queue_counts(self, vhost):
+        """{queue: (ready, unacknowledged)}"""
+        output = self.ctl("list_queues", "-p", vhost, "name", "messages_ready", "messages_unacknowledged", "--no-table-headers")
+        rows = [line.split("\t") for line in output.splitlines() if line.strip()]
+        return {row[0]: (int(row[1]), int(row[2])) for row in rows if len(row) == 3 and row[1].isdigit()}
+
+
+class Broker:
+    """Publishes what upstream services publish, and reads what the service publishes."""
+
+    def __init__(self, servers, vhost):
+        self.parameters = pika.ConnectionParameters(
+            host=servers.amqp["host"], port=int(servers.amqp["port"]), virtual_host=vhost, heartbeat=0,
+            credentials=pika.PlainCredentials(servers.amqp["user"], servers.amqp["password"]))
+        self.connect()
+
+    def connect(self):
+        self.connection = pika.BlockingConnection(self.parameters)
+        self.channel = self.connection.channel()
+        self.channel.confirm_delivery()
+
+    def publish(self, queue, body, message_id=None, headers=None):
+        """body: bytes as they are, or an object. Returns the bytes that were sent."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        properties = pika.BasicProperties(delivery_mode=2, content_type="application/json", message_id=message_id, headers=headers)
+        self.channel.basic_publish("", queue, data, properties, mandatory=True)
+        return data
+
+    def declare(self, queue, **arguments):
+        self.channel.queue_declare(queue, durable=True, **arguments)
+
+    def get(self, queue):
+        """(properties, body) of the next message, or None. It is taken out."""
+        method, properties, body = self.channel.basic_get(queue, auto_ack=True)
+        return None if method is None else (properties, body)
+
+    def drain(self, queue):
+        messages = []
+        while (message := self.get(queue)) is not None:
+            messages.append(message)
+        return messages
+
+    def depth(self, queue):
+        return self.channel.queue_declare(queue, passive=True).method.message_count
+
+    def fill(self, asset, side, quantity, price, queue=ORDER_QUEUE, message_id=None, **fields):
+        event = fill_event(asset, side, quantity, price, **fields)
+        self.publish(queue, event, message_id)
+        return event
+
+    def nested(self, asset, side, filled, average, order_id, **fields):
+        event = nested_event(asset, side, filled, average, order_id, **fields)
+        self.publish(ORDER_QUEUE, event)
+        return event
+
+    def market(self, asset, at=None, **data):
+        event = market_event(asset, at, **data)
+        self.publish(MARKET_QUEUE, event)
+        return event
+
+
+def without_none(event):
+    return {key: value for key, value in event.items() if value is not None}
+
+
+def fill_event(asset, side, quantity, price, fees="0", mode="one-way", **fields):
+    """Flat, incremental. A field given as None is left out."""
+    event = {"event_type": "order_executed", "execution_id": str(uuid.uuid4()), "order_id": str(uuid.uuid4()), "asset": asset,
+             "side": side, "execution_quantity": quantity, "execution_price": price, "execution_fees": fees, "mode": mode,
+             "executed_at": rfc3339(time.time()), "trace_id": str(uuid.uuid4())}
+    event.update(fields)
+    return without_none(event)
+
+
+def nested_event(asset, side, filled, average, order_id, fees="0", event_type="partially_filled", event_id=None, **order):
+    """Nested, cumulative."""
+    inner = {"order_id": order_id, "asset": asset, "side": side, "filled_quantity": filled, "average_price": average, "fees": fees,
+             "executed_at": rfc3339(time.time()), "is_dry_run": False}
+    inner.update(order)
+    return {"event_type": event_type, "event_id": event_id or str(uuid.uuid4()), "timestamp": rfc3339(time.time()),
+            "trace_id": str(uuid.uuid4()), "order": without_none(inner)}
+
+
+def market_event(asset, at=None, **data):
+    """at: the inner timestamp in seconds (now), False for none."""
+    inner = {"symbol": asset}
+    if at is not False:
+        inner["timestamp"] = rfc3339(time.time() if at is None else at)
+    inner.update(data)
+    return {"event_type": "position", "channel": "position", "trace_id": str(uuid.uuid4()), "timestamp": rfc3339(time.time()),
+            "data": inner}
+
+
+class Database:
+    def __init__(self, servers, name):
+        self.arguments = dict(dbname=name, **servers.pg)
+        self.connection = psycopg2.connect(**self.arguments)
+        self.connection.autocommit = True
+
+    def query(self, sql, *values):
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def row(self, asset, mode="one-way"):
+        """The row of a position as {column: value}, or None."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("select * from positions where asset = %s and mode = %s", (asset, mode))
+            found = cursor.fetchone()
+            return None if found is None else dict(zip([column.name for column in cursor.description], found))
+
+    def other_session(self):
+        """A connection of its own, in a transaction, to hold locks with."""
+        return psycopg2.connect(**self.arguments)
+
+
+class Service:
+    """The service as a process."""
+
+    def __init__(self, world, settings):
+        self.world = world
+        self.port = free_port()
+        servers = world.servers
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
+            "POSITION_MANAGER_API_KEY": API_KEY,
+            "POSITION_MANAGER_HOST": "127.0.0.1",
+            "POSITION_MANAGER_PORT": str(self.port),
+            "POSITION_MANAGER_RATE_LIMIT_ENABLED": "false",
+            "POSITION_MANAGER_SNAPSHOT_INTERVAL": "0",
+            "POSITION_MANAGER_VALIDATION_INTERVAL": "0",
+            # Nobody answers there: a test never asks a real exchange.
+            "POSITION_MANAGER_PRICE_API_URL": "http://127.0.0.1:9/v5/market/tickers",
+            "POSITION_MANAGER_PRICE_API_RETRIES": "1",
+            "POSITION_MANAGER_PRICE_API_TIMEOUT": "1",
+            "POSTGRES_HOST": servers.pg["host"], "POSTGRES_PORT": servers.pg["port"], "POSTGRES_DB": world.name,
+            "POSTGRES_USER": servers.pg["user"], "POSTGRES_PASSWORD": servers.pg["password"],
+            "RABBITMQ_HOST": servers.amqp["host"], "RABBITMQ_PORT": servers.amqp["port"], "RABBITMQ_USER": servers.amqp["user"],
+            "RABBITMQ_PASSWORD": servers.amqp["password"], "RABBITMQ_VHOST": world.name,
+        }
+        self.environment.update({key: str(value) for key, value in settings.items()})
+        self.log_path = world.directory / f"service-{self.port}.log"
+        self.process = None
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers={"X-API-Key": API_KEY}, timeout=TIMEOUT_SECONDS)
+
+    def start(self, healthy=True):
+        assert self.process is None or self.process.poll() is not None, "already running"
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([str(self.world.binary)], env=self.environment, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        self.world.services.append(self)
+        if healthy:
+            self.wait_healthy()
+        return self
+
+    def wait_answering(self, timeout=30):
+        def answers():
+            assert self.process.poll() is None, f"the service ended with {self.process.returncode}\n{self.log_tail()}"
+            try:
+                return self.http.get("/health/live").status_code == 200
+            except httpx.TransportError:
+                return False
+        wait_until(answers, timeout, "the service answering")
+
+    def wait_healthy(self, timeout=30):
+        self.wait_answering(timeout)
+        try:
+            wait_until(lambda: self.http.get("/health").status_code == 200, timeout, "the service being healthy")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.http.get('/health').text}\n{self.log_tail()}") from None
+        return self
+
+    def stop(self):
+        """SIGTERM; returns (exit status, seconds it took)."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = None
+        return status, time.monotonic() - started
+
+    def kill(self):
+        """kill -9"""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def log(self):
+        """Every line of the log that is a JSON object."""
+        lines = []
+        for line in self.log_path.read_text(errors="replace").splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                lines.append(value)
+        return lines
+
+    def log_tail(self):
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-25:])
+
+    def get(self, path, **parameters):
+        return self.http.get(path, params=parameters or None)
+
+    def position(self, asset, mode="one-way"):
+        """The position as an object, or None where there is none."""
+        answer = self.http.get(f"/api/v1/positions/{asset}", params={"mode": mode})
+        if answer.status_code == 404:
+            return None
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def expect(self, asset, mode="one-way", **fields):
+        """Waits until the position has all these fields, and returns it."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            position = self.position(asset, mode)
+            if position is not None and all(position[key] == value for key, value in fields.items()):
+                return position
+            if time.monotonic() > deadline:
+                shown = None if position is None else {key: position[key] for key in fields}
+                raise AssertionError(f"{asset} {mode}: expected {fields}, is {shown} (of {position})\n{self.log_tail()}")
+            time.sleep(0.01)
+
+    def metric(self, pattern):
+        """The sum of the samples whose name and labels match the regular expression."""
+        total = 0.0
+        for line in self.http.get("/metrics").text.splitlines():
+            if not line.startswith("#") and re.search(pattern, line.rsplit(" ", 1)[0]):
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+
+class World:
+    def __init__(self, servers, name, binary, directory):
+        self.servers = servers
+        self.name = name
+        self.binary = binary
+        self.directory = directory
+        self.services = []
+        self.broker = Broker(servers, name)
+        self.db = Database(servers, name)
+
+    def service(self, settings=None):
+        return Service(self, settings or {})
+
+    def expect_queues_empty(self, timeout=30):
+        """Nothing waits in the inbound queues and nothing is unacknowledged."""
+        def is_empty():
+            counts = self.servers.queue_counts(self.name)
+            inbound = [counts.get(queue, (0, 0)) for queue in (ORDER_QUEUE, MARKET_QUEUE)]
+            return all(count == (0, 0) for count in inbound) and sum(count[1] for count in counts.values()) == 0
+        wait_until(is_empty, timeout, f"empty queues ({self.servers.queue_counts(self.name)})", 0.2)
+
+    def close(self):
+        for service in self.services:
+            service.kill()
+            service.http.close()
+        self.db.connection.close()
+        if self.broker.connection.is_open:
+            self.broker.connection.close()
+
+
+class Proxy:
+    """Stands between the service and a server, so that a test can make the server vanish and come back."""
+
+    def __init__(self, host, port):
+        self.target = (host, int(port))
+        self.port = free_port()
+        self.listener = None
+        self.sockets = []
+        self.lock = threading.Lock()
+
+    def open(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+        return self
+
+    def close(self):
+        """No connection any more, neither those there are nor new ones."""
+        if self.listener is not None:
+            # accept() in the other thread keeps a closed socket listening until it returns.
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
+            self.listener = None
+        self.cut()
+
+    def cut(self):
+        """Ends the connections there are; new ones are taken."""
+        with self.lock:
+            sockets, self.sockets = self.sockets, []
+        for one in sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            one.close()
+
+    def _accept(self, listener):
+        while True:
+            try:
+                client, _ = listener.accept()
+                server = socket.create_connection(self.target)
+            except OSError:
+                return
+            with self.lock:
+                self.sockets += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass
+        for one in (source, sink):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
