@@ -1,3 +1,5 @@
+#define _GNU_SOURCE /* pthread_setname_np */
+
 #include "log_writer.h"
 
 #include <errno.h>
@@ -57,6 +59,8 @@ static int start_thread(struct log_writer *writer)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failure = pthread_create(&writer->thread, NULL, run, writer);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failure == 0)
+        pthread_setname_np(writer->thread, "log-writer");
     return failure;
 }
 

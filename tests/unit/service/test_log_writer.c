@@ -67,6 +67,26 @@ Test(log_writer, what_was_logged_before_the_stop_is_written, .timeout = 60)
     close(fds[1]);
 }
 
+/* The stop meets the writer in any of its states: asleep, on its way to the drain, behind it. */
+Test(log_writer, no_line_is_lost_in_the_moment_of_the_stop, .timeout = 60)
+{
+    int fds[2];
+    open_pipe(fds);
+    for (int round = 0; round < 500; round++) {
+        struct log_writer *writer = log_writer_start(fds[1], "a-service");
+        cr_assert_not_null(writer);
+        for (int i = 0; i < round % 20; i++)
+            LOG_EVENT(LOG_LEVEL_INFO, "numbered", NULL, log_int("i", i));
+        LOG_EVENT(LOG_LEVEL_INFO, "last_words", NULL, log_int("round", round));
+        log_writer_stop(writer, STOP_MS);
+        char page[16384];
+        ssize_t len = read(fds[0], page, sizeof page - 1);
+        cr_assert_gt(len, 0);
+        page[len] = '\0';
+        cr_assert_not_null(strstr(page, "last_words"), "round %d", round);
+    }
+}
+
 Test(log_writer, a_reader_that_went_away_ends_nothing, .timeout = 60)
 {
     int fds[2];

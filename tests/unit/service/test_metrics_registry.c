@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -333,6 +334,10 @@ Test(metrics_registry, the_process_is_told_of_in_plausible_figures)
     cr_expect_geq(value_of(&fixture, "process_cpu_seconds_total"), 0.0);
     double open_before = value_of(&fixture, "process_open_fds");
     cr_expect_gt(value_of(&fixture, "process_max_fds"), open_before);
+    int counted = 0;
+    for (int candidate = 0; candidate < 1024; candidate++)
+        counted += fcntl(candidate, F_GETFD) >= 0;
+    cr_expect_eq(open_before, (double)counted);
     int fd = dup(2);
     fixture_render(&fixture);
     cr_expect_eq(value_of(&fixture, "process_open_fds"), open_before + 1);
