@@ -1,0 +1,470 @@
+#include "service.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "actor.h"
+#include "aggregator.h"
+#include "check.h"
+#include "clock.h"
+#include "committer.h"
+#include "consumer.h"
+#include "directory.h"
+#include "log.h"
+#include "log_writer.h"
+#include "metrics_registry.h"
+#include "publisher.h"
+#include "server.h"
+#include "shard.h"
+#include "storage.h"
+
+enum {
+    ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
+    ANNOUNCE_HOLD_US = 50 * 1000,  /* how long a busy shard lets a change wait for the next one */
+    HEARTBEAT_S = 10,
+    /* The stop's time, 10 s in all (contract §9). */
+    STOP_SETTLE_MS = 5000, /* for what is in flight */
+    STOP_PART_MS = 1000,   /* for each of committer, publisher, consumer, HTTP */
+    LOG_FLUSH_MS = 500,
+};
+
+/* Lanes of a shard's mailbox. */
+enum { SHARD_LANE_CONSUMER, SHARD_LANE_COMMITTER, SHARD_LANE_PUBLISHER, SHARD_LANE_AGGREGATOR, SHARD_LANE_COUNT };
+
+struct service {
+    const struct settings *settings;
+    struct board board;
+    size_t shard_count;
+    struct directory *directory;
+    struct directory_reader *metrics_reader; /* behind metrics_lock: any loop may render metrics */
+    pthread_mutex_t metrics_lock;
+    struct metrics_sources metrics;
+    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 4]; /* all of them, for metrics */
+    struct mailbox *shard_mailboxes[SETTINGS_SHARDS_MAX];
+    struct mailbox *committer_mailbox, *aggregator_mailbox, *publisher_mailbox, *consumer_mailbox;
+    struct storage_settings storage;
+    struct server_settings http;
+    struct shard *shards[SETTINGS_SHARDS_MAX];
+    struct actor_thread *shard_threads[SETTINGS_SHARDS_MAX];
+    struct aggregator *aggregator;
+    struct actor_thread *aggregator_thread;
+    struct committer *committer;
+    struct publisher *publisher;
+    struct consumer *consumer;
+    struct server *server;
+    struct log_writer *log_writer;
+};
+
+static struct service service; /* one a process; reachable to its end */
+
+/* ---- signals ---- */
+
+static int stop_fd = -1;
+static atomic_int signal_count;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (atomic_fetch_add(&signal_count, 1) > 0)
+        _exit(1);
+    atomic_store(&service.board.stopping, true);
+    uint64_t one = 1;
+    (void)!write(stop_fd, &one, sizeof one);
+}
+
+static bool catch_signals(void)
+{
+    stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    (void)sigemptyset(&action.sa_mask);
+    struct sigaction ignore;
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    return stop_fd >= 0 && sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGINT, &action, NULL) == 0 &&
+           sigaction(SIGPIPE, &ignore, NULL) == 0;
+}
+
+/* Threads that are started while these are blocked never handle them: only the main thread does. */
+static void block_signals(bool blocked)
+{
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
+/* ---- wiring ---- */
+
+static struct uuid new_uuid(void *context)
+{
+    (void)context;
+    return uuid_generate();
+}
+
+static size_t shard_of(void *context, const char *asset)
+{
+    return directory_part_index(context, asset);
+}
+
+/*
+ * Every lane has room for all that its sender can ever have about: deliveries are bounded by the consumer's pool,
+ * announcements by each shard's pool, requests and tokens by one a shard. So no send of these can fail.
+ */
+static void make_mailboxes(void)
+{
+    size_t shards = service.shard_count;
+    uint32_t deliveries = service.settings->prefetch;
+    uint32_t capacities[MAILBOX_LANES_MAX];
+
+    capacities[SHARD_LANE_CONSUMER] = deliveries;
+    capacities[SHARD_LANE_COMMITTER] = 2;
+    capacities[SHARD_LANE_PUBLISHER] = ANNOUNCEMENTS_PER_SHARD;
+    capacities[SHARD_LANE_AGGREGATOR] = 1;
+    for (size_t i = 0; i < shards; i++)
+        service.shard_mailboxes[i] = mailbox_create("shard", capacities, SHARD_LANE_COUNT);
+
+    for (size_t i = 0; i < shards; i++)
+        capacities[i] = 2;
+    service.committer_mailbox = mailbox_create("committer", capacities, shards);
+
+    for (size_t i = 0; i < shards; i++)
+        capacities[i] = 1;
+    capacities[shards] = 1;
+    service.aggregator_mailbox = mailbox_create("aggregator", capacities, shards + 1);
+
+    capacities[0] = deliveries;
+    for (size_t i = 0; i < shards; i++)
+        capacities[1 + i] = deliveries + ANNOUNCEMENTS_PER_SHARD;
+    capacities[1 + shards] = 1;
+    service.publisher_mailbox = mailbox_create("publisher", capacities, shards + 2);
+
+    for (size_t i = 0; i <= shards; i++)
+        capacities[i] = deliveries;
+    service.consumer_mailbox = mailbox_create("consumer", capacities, shards + 1);
+
+    size_t count = 0;
+    for (size_t i = 0; i < shards; i++)
+        service.mailboxes[count++] = service.shard_mailboxes[i];
+    service.mailboxes[count++] = service.committer_mailbox;
+    service.mailboxes[count++] = service.aggregator_mailbox;
+    service.mailboxes[count++] = service.publisher_mailbox;
+    service.mailboxes[count++] = service.consumer_mailbox;
+}
+
+static void make_shards(void)
+{
+    const struct settings *settings = service.settings;
+    for (size_t i = 0; i < service.shard_count; i++) {
+        struct shard_settings shard = {
+            .index = (uint32_t)i,
+            .market = {.average_threshold = settings->avg_price_diff_threshold,
+                       .size_threshold = settings->size_validation_threshold,
+                       .timestamp_tolerance_us = settings->timestamp_tolerance_us,
+                       .use_average_price = settings->use_ws_avg_price,
+                       .timestamp_resolution = settings->enable_timestamp_resolution},
+            .conflict_tries_max = settings->optimistic_lock_tries,
+            .conflict_backoff_us = (int64_t)settings->optimistic_lock_backoff_ms * 1000,
+            .announcement_count = ANNOUNCEMENTS_PER_SHARD,
+            .announce_hold_us = ANNOUNCE_HOLD_US,
+            .busy_count = settings->prefetch / service.shard_count / 16 + 8,
+            .full_count = settings->prefetch / service.shard_count / 2 + 8,
+            .committer = {service.committer_mailbox, i},
+            .publisher = {service.publisher_mailbox, 1 + i},
+            .consumer = {service.consumer_mailbox, i},
+            .aggregator = {service.aggregator_mailbox, i},
+            .part = directory_part(service.directory, i),
+            .reader = directory_reader_register(service.directory),
+            .board = &service.board,
+            .new_uuid = new_uuid,
+        };
+        service.shards[i] = shard_create(&shard);
+    }
+}
+
+static void make_aggregator(void)
+{
+    struct outlet homes[SETTINGS_SHARDS_MAX];
+    for (size_t i = 0; i < service.shard_count; i++)
+        homes[i] = (struct outlet){service.shard_mailboxes[i], SHARD_LANE_AGGREGATOR};
+    struct aggregator_settings aggregator = {
+        .publish_interval_us = service.settings->portfolio_publish_interval_us,
+        .exposure_limit = decimal_is_none(service.settings->portfolio_exposure_limit)
+                              ? NULL
+                              : &service.settings->portfolio_exposure_limit,
+        .shards = homes,
+        .shard_count = service.shard_count,
+        .publisher = {service.publisher_mailbox, 1 + service.shard_count},
+        .reader = directory_reader_register(service.directory),
+        .new_uuid = new_uuid,
+    };
+    service.aggregator = aggregator_create(&aggregator);
+}
+
+static void make_committer(void)
+{
+    const struct settings *settings = service.settings;
+    service.storage = (struct storage_settings){.host = settings->postgres_host,
+                                                .port = settings->postgres_port_text,
+                                                .database = settings->postgres_database,
+                                                .user = settings->postgres_user,
+                                                .password = settings->postgres_password,
+                                                .migrations = settings->migrations};
+    struct committer_answer answers[SETTINGS_SHARDS_MAX];
+    for (size_t i = 0; i < service.shard_count; i++)
+        answers[i] = (struct committer_answer){service.shard_mailboxes[i], SHARD_LANE_COMMITTER};
+    service.committer =
+        committer_create(&service.storage, &service.board, service.committer_mailbox, answers, service.shard_count);
+}
+
+static void make_broker_actors(void)
+{
+    const struct settings *settings = service.settings;
+    struct broker_settings broker = {.host = settings->rabbitmq_host,
+                                     .vhost = settings->rabbitmq_vhost,
+                                     .user = settings->rabbitmq_user,
+                                     .password = settings->rabbitmq_password,
+                                     .connection_name_prefix = settings->service_name,
+                                     .port = settings->rabbitmq_port,
+                                     .heartbeat_s = HEARTBEAT_S,
+                                     .queue_type = settings->queue_type};
+    struct publisher_home homes[SETTINGS_SHARDS_MAX];
+    struct consumer_route routes[SETTINGS_SHARDS_MAX];
+    for (size_t i = 0; i < service.shard_count; i++) {
+        homes[i] = (struct publisher_home){service.shard_mailboxes[i], SHARD_LANE_PUBLISHER};
+        routes[i] = (struct consumer_route){service.shard_mailboxes[i], SHARD_LANE_CONSUMER};
+    }
+    struct publisher_settings publisher = {.broker = broker,
+                                           .window = (uint32_t)(ANNOUNCEMENTS_PER_SHARD * service.shard_count + 256)};
+    service.publisher =
+        publisher_create(&publisher, &service.board, service.publisher_mailbox,
+                         (struct publisher_home){service.consumer_mailbox, service.shard_count}, homes,
+                         service.shard_count, (struct publisher_home){service.aggregator_mailbox, service.shard_count});
+    struct consumer_settings consumer = {.broker = broker,
+                                         .market_queue = settings->market_queue,
+                                         .order_queues = (const char *const *)settings->order_queues,
+                                         .order_queue_count = settings->order_queue_count,
+                                         .prefetch = settings->prefetch,
+                                         .assets = &settings->asset_pattern};
+    service.consumer =
+        consumer_create(&consumer, &service.board, service.consumer_mailbox, routes, service.shard_count, shard_of,
+                        service.directory, (struct consumer_route){service.publisher_mailbox, 0});
+}
+
+/* ---- HTTP and metrics ---- */
+
+static void read_totals(void *context, struct portfolio_totals *out)
+{
+    (void)context;
+    (void)pthread_mutex_lock(&service.metrics_lock);
+    directory_begin(service.metrics_reader);
+    directory_totals(service.metrics_reader, out);
+    directory_end(service.metrics_reader);
+    (void)pthread_mutex_unlock(&service.metrics_lock);
+}
+
+struct route_visit {
+    metrics_route_visit_fn *visit;
+    void *visitor;
+};
+
+static void pass_route(void *context, const struct server_visit *visit)
+{
+    const struct route_visit *to = context;
+    to->visit(to->visitor, visit->method, visit->route, (unsigned)visit->code, visit->count);
+}
+
+static void read_routes(void *context, metrics_route_visit_fn *visit, void *visitor)
+{
+    (void)context;
+    struct route_visit to = {visit, visitor};
+    server_count_visit(service.server, pass_route, &to);
+}
+
+static void read_cache(void *context, uint64_t *hits, uint64_t *misses)
+{
+    (void)context;
+    struct server_reading reading;
+    server_read(service.server, &reading);
+    *hits = reading.portfolio_hits;
+    *misses = reading.portfolio_misses;
+}
+
+static enum status make_server(void)
+{
+    const struct settings *settings = service.settings;
+    bool limited = !decimal_is_none(settings->portfolio_exposure_limit);
+    service.metrics = (struct metrics_sources){
+        .board = &service.board,
+        .version = PM_VERSION,
+        .revision = PM_REVISION,
+        .mailboxes = service.mailboxes,
+        .mailbox_count = service.shard_count + 4,
+        .totals = read_totals,
+        .routes = read_routes,
+        .cache = read_cache,
+        .exposure_limit = settings->portfolio_exposure_limit,
+        .rate_limit_enabled = settings->rate_limit_enabled,
+        .rate_limit_default = settings->rate_limit_default,
+        .key_count = settings->key_count,
+    };
+    service.http = (struct server_settings){
+        .host = settings->host,
+        .port = settings->port,
+        .thread_count = settings->http_thread_count,
+        .tls_cert = settings->tls_cert,
+        .tls_key = settings->tls_key,
+        .keys = settings->keys,
+        .key_count = settings->key_count,
+        .rate_limit_enabled = settings->rate_limit_enabled,
+        .service_name = settings->service_name,
+        .version = PM_VERSION,
+        .assets = &settings->asset_pattern,
+        .staleness_us = settings->price_staleness_us,
+        .portfolio_ttl_us = settings->metrics_cache_ttl_us,
+        .exposure_limit = limited ? &settings->portfolio_exposure_limit : NULL,
+        .render_metrics = metrics_render_prometheus,
+        .render_metrics_json = metrics_render_json,
+        .render_context = &service.metrics,
+    };
+    return server_create(&service.http, &service.board, service.directory, &service.server);
+}
+
+/* ---- start ---- */
+
+static void load_position(void *context, const struct position *position)
+{
+    (void)context;
+    shard_load(service.shards[directory_part_index(service.directory, position->asset)], position);
+}
+
+static void make_parts(const struct settings *settings)
+{
+    service.settings = settings;
+    service.shard_count = settings->shard_count;
+    service.board.started_wall_us = clock_wall_us();
+    service.board.started_steady_us = clock_steady_us();
+    (void)pthread_mutex_init(&service.metrics_lock, NULL);
+    service.directory = directory_create(service.shard_count);
+    service.metrics_reader = directory_reader_register(service.directory);
+    make_mailboxes();
+    make_shards();
+    make_aggregator();
+    make_committer();
+    make_broker_actors();
+}
+
+/* Loads what is stored, then starts the actors from the disk's end to the broker's. */
+static enum status start_actors(void)
+{
+    block_signals(false); /* a stop must get through while PostgreSQL is waited for */
+    enum status status = storage_prepare(&service.storage, &service.board, load_position, NULL);
+    block_signals(true);
+    if (status != STATUS_OK)
+        return status;
+    atomic_store(&service.board.positions_loaded, true);
+    status = committer_start(service.committer);
+    for (size_t i = 0; i < service.shard_count && status == STATUS_OK; i++) {
+        service.shard_threads[i] = actor_start("shard", service.shards[i], shard_receive, service.shard_mailboxes[i]);
+        if (service.shard_threads[i] == NULL)
+            status = STATUS_UNAVAILABLE;
+    }
+    if (status == STATUS_OK) {
+        service.aggregator_thread =
+            actor_start("aggregator", service.aggregator, aggregator_receive, service.aggregator_mailbox);
+        status = service.aggregator_thread == NULL ? STATUS_UNAVAILABLE : publisher_start(service.publisher);
+    }
+    if (status == STATUS_OK)
+        status = consumer_start(service.consumer);
+    return status;
+}
+
+static void wait_for_stop(void)
+{
+    block_signals(false);
+    struct pollfd wait = {.fd = stop_fd, .events = POLLIN};
+    while (!atomic_load(&service.board.stopping) && (poll(&wait, 1, -1) >= 0 || errno == EINTR)) {
+    }
+}
+
+/* ---- stop ---- */
+
+static void pause_ms(int ms)
+{
+    (void)poll(NULL, 0, ms);
+}
+
+/* Contract §9: nothing new is taken, what is in flight is committed, confirmed and acknowledged. */
+static void settle_everything(void)
+{
+    consumer_quiesce(service.consumer);
+    int64_t until_us = clock_steady_us() + (int64_t)STOP_SETTLE_MS * 1000;
+    while (consumer_outstanding(service.consumer) > 0 && clock_steady_us() < until_us)
+        pause_ms(5);
+    /* The last portfolio_updated may still wait for its interval. */
+    int64_t interval_ms = service.settings->portfolio_publish_interval_us / 1000;
+    pause_ms((int)(interval_ms < STOP_PART_MS ? interval_ms : STOP_PART_MS) + 20);
+}
+
+static void stop_actors(void)
+{
+    settle_everything();
+    committer_stop(service.committer, STOP_PART_MS);
+    for (size_t i = 0; i < service.shard_count; i++)
+        actor_stop(service.shard_threads[i]);
+    actor_stop(service.aggregator_thread);
+    publisher_stop(service.publisher, STOP_PART_MS);
+    consumer_stop(service.consumer, STOP_PART_MS);
+}
+
+static int run(void)
+{
+    if (make_server() != STATUS_OK || server_start(service.server) != STATUS_OK) {
+        (void)fprintf(stderr, "position-manager: cannot serve on %s port %u\n", service.settings->host,
+                      service.settings->port);
+        return 1;
+    }
+    LOG_EVENT(LOG_LEVEL_INFO, "service_starting", NULL, log_text("version", PM_VERSION),
+              log_int("port", service.settings->port), log_int("shards", (int64_t)service.shard_count));
+    enum status status = start_actors();
+    if (status == STATUS_OK) {
+        LOG_EVENT(LOG_LEVEL_INFO, "service_started", NULL,
+                  log_int("positions", (int64_t)directory_position_count(service.directory)));
+        wait_for_stop();
+        LOG_EVENT(LOG_LEVEL_INFO, "service_stopping", NULL, log_int("signal_count", atomic_load(&signal_count)));
+        stop_actors();
+    }
+    block_signals(false);
+    server_stop(service.server, STOP_PART_MS);
+    LOG_EVENT(LOG_LEVEL_INFO, "service_stopped", NULL, log_text("reason", status_word(status)));
+    return status == STATUS_OK || status == STATUS_STOPPING ? 0 : 1;
+}
+
+int service_run(const struct settings *settings)
+{
+    log_set_level(settings->log_level);
+    if (!catch_signals()) {
+        (void)fprintf(stderr, "position-manager: cannot catch signals\n");
+        return 1;
+    }
+    block_signals(true);
+    log_register_thread("main");
+    service.log_writer = log_writer_start(STDOUT_FILENO, settings->service_name);
+    if (service.log_writer == NULL) {
+        (void)fprintf(stderr, "position-manager: cannot start a thread\n");
+        return 1;
+    }
+    make_parts(settings);
+    int code = run();
+    log_writer_stop(service.log_writer, LOG_FLUSH_MS);
+    return code;
+}
