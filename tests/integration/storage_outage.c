@@ -1,0 +1,150 @@
+/*
+ * The committer while the line to the server breaks: before COMMIT, after it, for a while, for good.
+ */
+#include <criterion/criterion.h>
+
+#include "clock.h"
+#include "metrics.h"
+#include "storage_rig.h"
+
+static struct rig rig;
+static struct proxy *proxy;
+
+static void open_rig(void)
+{
+    rig_open(&rig);
+    cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
+    proxy = proxy_start(&rig);
+    rig_start(&rig);
+}
+static void close_rig(void)
+{
+    if (rig.committer != NULL)
+        rig_stop(&rig);
+    proxy_stop(proxy);
+    rig_close(&rig);
+}
+
+TestSuite(storage_outage, .init = open_rig, .fini = close_rig, .timeout = 120);
+
+static struct commit_item *one_execution(void)
+{
+    const struct position btc = rig_position("BTCUSDT", POSITION_MODE_ONE_WAY, 0);
+    struct commit_item *item = rig_item(&rig, 0, &btc);
+    rig_execution(&rig, item, "x:1", 1, "o");
+    return item;
+}
+
+static void assert_written_once(void)
+{
+    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_journal"), 1);
+    cr_assert_str_eq(rig_value(&rig, "SELECT filled_quantity FROM position_manager_orders"), "0.50000000");
+    cr_assert_eq(rig_number(&rig, "SELECT version FROM positions"), 1);
+}
+
+static bool board_says(bool connected, int timeout_ms)
+{
+    const int64_t until_us = clock_steady_us() + (int64_t)timeout_ms * 1000;
+    while (atomic_load(&rig.board.database_connected) != connected) {
+        if (clock_steady_us() > until_us)
+            return false;
+        rig_receive(&rig, 5);
+    }
+    return true;
+}
+
+Test(storage_outage, commit_whose_answer_is_lost_counts_once)
+{
+    proxy_set(proxy, PROXY_LOSE_COMMIT_ANSWER);
+    const struct commit_item *item = one_execution();
+    rig_commit(&rig, 0);
+    cr_assert_eq(proxy_mode(proxy), PROXY_OPEN, "the proxy has cut the line");
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    cr_assert_eq(metric_value(METRIC_COMMIT_OUTCOME_UNKNOWN), 1);
+    cr_assert_eq(metric_value(METRIC_DATABASE_LOSSES), 1);
+    assert_written_once();
+}
+
+Test(storage_outage, commit_that_never_arrived_is_done_again)
+{
+    proxy_set(proxy, PROXY_LOSE_COMMIT);
+    const struct commit_item *item = one_execution();
+    rig_commit(&rig, 0);
+    cr_assert_eq(proxy_mode(proxy), PROXY_OPEN, "the proxy has cut the line");
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    cr_assert_eq(metric_value(METRIC_COMMIT_OUTCOME_UNKNOWN), 1);
+    assert_written_once();
+}
+
+Test(storage_outage, backend_ended_by_hand_is_noticed_at_once_and_replaced)
+{
+    cr_assert(board_says(true, 5000));
+    const uint64_t connects = metric_value(METRIC_DATABASE_CONNECTS);
+    rig_execute(&rig, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                      "AND application_name = 'position-manager'");
+    const int64_t until_us = clock_steady_us() + 5000000;
+    while (metric_value(METRIC_DATABASE_CONNECTS) == connects && clock_steady_us() < until_us)
+        rig_receive(&rig, 5);
+    cr_assert_eq(metric_value(METRIC_DATABASE_CONNECTS), connects + 1, "without being asked for anything");
+    const struct commit_item *item = one_execution();
+    rig_commit(&rig, 0);
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    assert_written_once();
+}
+
+Test(storage_outage, backend_ended_in_a_transaction_is_done_again)
+{
+    rig_execute(&rig, "BEGIN; LOCK TABLE positions IN SHARE MODE");
+    const struct commit_item *item = one_execution();
+    rig_send(&rig, 0);
+    rig_execute(&rig, "SELECT pg_sleep(0.1)");
+    rig_execute(&rig, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                      "AND application_name = 'position-manager'; COMMIT");
+    cr_assert_not_null(rig_receive(&rig, 10000));
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    cr_assert_eq(metric_value(METRIC_COMMIT_OUTCOME_UNKNOWN), 0);
+    assert_written_once();
+}
+
+Test(storage_outage, requests_wait_while_the_server_is_away)
+{
+    cr_assert(board_says(true, 5000));
+    proxy_set(proxy, PROXY_REFUSE);
+    cr_assert(board_says(false, 5000));
+    const struct commit_item *item = one_execution();
+    rig_send(&rig, 0);
+    struct message *message = &rig.lookups[1].head;
+    cr_assert_eq(mailbox_send(rig.to_committer, 1, &message), STATUS_OK);
+    rig.lookups[1].deliveries = &rig.deliveries[0];
+    cr_assert_null(rig_receive(&rig, 700));
+    proxy_set(proxy, PROXY_OPEN);
+    cr_assert_not_null(rig_receive(&rig, 10000));
+    cr_assert_not_null(rig_receive(&rig, 10000));
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    cr_assert(board_says(true, 0));
+    assert_written_once();
+}
+
+Test(storage_outage, stop_while_the_server_is_away_answers_redo_in_time)
+{
+    cr_assert(board_says(true, 5000));
+    proxy_set(proxy, PROXY_REFUSE);
+    const struct commit_item *item = one_execution();
+    rig_send(&rig, 0);
+    cr_assert_null(rig_receive(&rig, 300));
+    const int64_t started_us = clock_steady_us();
+    committer_stop(rig.committer, 500);
+    cr_assert_lt(clock_steady_us() - started_us, 1500000);
+    cr_assert_eq(rig_receive(&rig, 0), &rig.requests[0]->head);
+    cr_assert_eq(item->outcome, COMMIT_REDO);
+}
+
+Test(storage_outage, stop_with_nothing_to_do_does_not_wait_for_the_server)
+{
+    proxy_set(proxy, PROXY_REFUSE);
+    cr_assert(board_says(false, 5000));
+    rig_receive(&rig, 400);
+    const int64_t started_us = clock_steady_us();
+    committer_stop(rig.committer, 8000);
+    cr_assert_lt(clock_steady_us() - started_us, 500000);
+}
