@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -139,13 +140,25 @@ static void loop_tear_down(struct loop *loop)
     if (loop->guard.count > 0)
         return;
     h2o_socket_close(loop->wake);
+    /* libh2o does not take back the timer of its second GOAWAY. */
+    h2o_timeout_unlink(&loop->context.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&loop->context);
     h2o_evloop_destroy(loop->evloop);
+}
+
+/* A client that is gone must not be a signal that ends the process; writing to it fails with EPIPE then. */
+static void block_pipe_signal(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
 static void *loop_run(void *argument)
 {
     struct loop *loop = argument;
+    block_pipe_signal();
     loop_set_up(loop);
     loop_serve(loop);
     loop_drain(loop);
