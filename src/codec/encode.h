@@ -13,7 +13,7 @@
 enum {
     POSITION_JSON_LEN_MAX = 1280,     /* one Position object */
     ANNOUNCEMENT_JSON_LEN_MAX = 1024, /* one position_updated */
-    PORTFOLIO_JSON_LEN_MAX = 1024,    /* totals without by_asset */
+    PORTFOLIO_JSON_LEN_MAX = 1152,    /* totals without by_asset */
     ASSET_JSON_LEN_MAX = 320,         /* one member of by_asset */
 };
 

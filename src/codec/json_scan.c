@@ -1,41 +1,62 @@
 #include "json_scan.h"
 
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "check.h"
 #include "utf8.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first special byte of a word is found from its low end");
 
-enum { WORD_LEN = 8, NAME_LEN_MAX = 63, UNICODE_ESCAPE_LEN = 6 };
-
-#define WORD_OF(byte) (0x0101010101010101ULL * (byte))
+enum { NAME_LEN_MAX = 31, UNICODE_ESCAPE_LEN = 6 };
 
 struct cursor {
     const char *at;
     const char *end;
 };
 
-/* The high bit of each byte that ends a run of plain characters; exact for the lowest one, which is all that is used.
+/*
+ * A bit for each of STEP_LEN bytes, lowest first, that ends a run of plain characters: a quote, a backslash, a control
+ * character or a byte beyond ASCII. BITS_PER_BYTE bits stand for one byte; only the lowest set one is exact, and only
+ * that is used.
  */
-static inline uint64_t special_bytes(uint64_t word)
+#ifdef __SSE2__
+enum { STEP_LEN = 16, BITS_PER_BYTE = 1 };
+
+static inline uint64_t special_bits(const char *at)
 {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i hits = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    /* Compared as signed, so that bytes beyond ASCII are below the blank too. */
+    hits = _mm_or_si128(hits, _mm_cmplt_epi8(bytes, _mm_set1_epi8(' ')));
+    return (unsigned)_mm_movemask_epi8(hits);
+}
+#else
+enum { STEP_LEN = 8, BITS_PER_BYTE = 8 };
+
+#define WORD_OF(byte) (0x0101010101010101ULL * (byte))
+
+static inline uint64_t special_bits(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
     uint64_t quote = word ^ WORD_OF(0x22), backslash = word ^ WORD_OF(0x5C);
     uint64_t hits = ((quote - WORD_OF(0x01)) & ~quote) | ((backslash - WORD_OF(0x01)) & ~backslash) |
                     ((word - WORD_OF(0x20)) & ~word) | word;
     return hits & WORD_OF(0x80);
 }
+#endif
 
 /* Passes over characters that stand for themselves: ASCII without quote, backslash and control characters. */
 static inline const char *skip_plain(const char *at, const char *end)
 {
-    while (end - at >= WORD_LEN) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        uint64_t hits = special_bytes(word);
+    while (end - at >= STEP_LEN) {
+        uint64_t hits = special_bits(at);
         if (hits != 0)
-            return at + (__builtin_ctzll(hits) >> 3);
-        at += WORD_LEN;
+            return at + __builtin_ctzll(hits) / BITS_PER_BYTE;
+        at += STEP_LEN;
     }
     while (at < end && (unsigned char)*at >= 0x20 && (unsigned char)*at < 0x80 && *at != '"' && *at != '\\')
         at++;
@@ -96,30 +117,38 @@ static size_t escape_len(const char *at, const char *end)
     }
 }
 
-/* Reads a string; the cursor stands on its opening quote and ends behind its closing one. */
-static bool scan_string(struct cursor *cursor, struct json_value *out)
+/* The rest of a string that holds escapes or characters beyond ASCII; at: the first of them, or the end of the text. */
+static bool scan_string_rest(struct cursor *cursor, const char *at, struct json_value *out)
 {
-    const char *start = cursor->at + 1, *at = start, *end = cursor->end;
+    const char *start = cursor->at + 1, *end = cursor->end;
     bool has_escapes = false;
-    for (;;) {
-        at = skip_plain(at, end);
-        if (at == end)
-            return false;
-        if (*at == '"')
-            break;
-        size_t step;
-        if (*at == '\\') {
+    for (; at < end && *at != '"'; at = skip_plain(at, end)) {
+        unsigned char c = (unsigned char)*at;
+        size_t step = 0;
+        if (c == '\\') {
             step = escape_len(at, end);
             has_escapes = true;
-        } else {
-            step = (unsigned char)*at < 0x20 ? 0
-                                             : utf8_sequence_len((const unsigned char *)at, (const unsigned char *)end);
+        } else if (c >= 0x20) {
+            step = utf8_sequence_len((const unsigned char *)at, (const unsigned char *)end);
         }
         if (step == 0)
             return false;
         at += step;
     }
+    if (at == end)
+        return false;
     *out = (struct json_value){JSON_STRING, has_escapes, start, (size_t)(at - start)};
+    cursor->at = at + 1;
+    return true;
+}
+
+/* Reads a string; the cursor stands on its opening quote and ends behind its closing one. */
+static inline bool scan_string(struct cursor *cursor, struct json_value *out)
+{
+    const char *start = cursor->at + 1, *at = skip_plain(start, cursor->end);
+    if (at == cursor->end || *at != '"')
+        return scan_string_rest(cursor, at, out);
+    *out = (struct json_value){JSON_STRING, false, start, (size_t)(at - start)};
     cursor->at = at + 1;
     return true;
 }
