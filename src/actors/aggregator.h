@@ -1,10 +1,11 @@
 /*
  * aggregator: the actor that watches the portfolio as a whole: it adds up the shards' exact totals, notices when the
- * exposure limit is crossed, and has portfolio_updated published at most once an interval and always after the last change.
+ * exposure limit is crossed, and has portfolio_updated published at most once an interval and always after the last
+ * change.
  *
  * Each shard keeps the exact sums of its own positions and publishes them with the views they include (directory.h), so
- * adding up costs the number of shards, never the number of positions. A shard sends its one TOTALS token when its sums changed; the
- * aggregator keeps the tokens until it publishes, so changes meanwhile conflate by themselves.
+ * adding up costs the number of shards, never the number of positions. A shard sends its one TOTALS token when its sums
+ * changed; the aggregator keeps the tokens until it publishes, so changes meanwhile conflate by themselves.
  *
  * In: TOTALS (shards), PORTFOLIO home (publisher). Out: PORTFOLIO (publisher), TOTALS home (shards).
  */
@@ -19,12 +20,12 @@
 struct aggregator;
 
 struct aggregator_settings {
-    int64_t publish_interval_us;           /* PORTFOLIO_PUBLISH_INTERVAL_MS */
-    const struct decimal *exposure_limit;  /* NULL: none */
-    const struct outlet *shards;           /* where tokens go home, shard_count of them; copied */
+    int64_t publish_interval_us;          /* PORTFOLIO_PUBLISH_INTERVAL_MS */
+    const struct decimal *exposure_limit; /* NULL: none */
+    const struct outlet *shards;          /* where tokens go home, shard_count of them; copied */
     size_t shard_count;
     struct outlet publisher;
-    struct directory_reader *reader;       /* the aggregator's own */
+    struct directory_reader *reader; /* the aggregator's own */
     uuid_source_fn *new_uuid;
     void *new_uuid_context;
 };

@@ -1,9 +1,10 @@
 /*
  * identities: what a shard remembers of execution identities (contract §3.3), before it asks the database.
  *
- * Two memories. `pending`: executions applied and not yet committed, complete, so that a repeat joins the one on its way.
- * `recent`: the newest committed ones, bounded and forgetful (four to a bucket, the oldest gives way): a miss costs a rolled-back
- * transaction, never a wrong figure, because the journal's unique identity decides. Thread: the shard's.
+ * Two memories. `pending`: executions applied and not yet committed, complete, so that a repeat joins the one on its
+ * way. `recent`: the newest committed ones, bounded and forgetful (four to a bucket, the oldest gives way): a miss
+ * costs a rolled-back transaction, never a wrong figure, because the journal's unique identity decides. Thread: the
+ * shard's.
  */
 #ifndef PM_IDENTITIES_H
 #define PM_IDENTITIES_H

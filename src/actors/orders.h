@@ -1,9 +1,10 @@
 /*
  * orders: what each order has contributed so far (contract §3.2, "nested, cumulative"), as a shard knows it.
  *
- * A slot holds the committed total, if it is known, and the sum of what is applied and not yet committed; both are exact,
- * so taking an effect back is a subtraction. Slots of deliveries on their way are counted and stay; of the others the most recently used
- * ones are kept as a cache, up to a bound. Keyed by order, asset and mode. Thread: the shard's.
+ * A slot holds the committed total, if it is known, and the sum of what is applied and not yet committed; both are
+ * exact, so taking an effect back is a subtraction. Slots of deliveries on their way are counted and stay; of the
+ * others the most recently used ones are kept as a cache, up to a bound. Keyed by order, asset and mode. Thread: the
+ * shard's.
  */
 #ifndef PM_ORDERS_H
 #define PM_ORDERS_H

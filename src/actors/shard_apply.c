@@ -82,6 +82,13 @@ static void accept_repeat(struct shard *shard, struct work *work, struct deliver
     shard_announce_later(shard, work, delivery);
 }
 
+/* What it repeats may not be committed yet: it waits for the same commit, without an effect of its own. */
+static void go_along(struct shard *shard, struct work *work, struct delivery *delivery)
+{
+    chain_append(&work->pending, delivery);
+    shard_queue_commit(shard, work);
+}
+
 static void note_state(struct journal_note *note, const struct position *position)
 {
     note->wanted = true;
@@ -148,6 +155,10 @@ static void note_market(struct work *work, struct delivery *delivery, const stru
  */
 static void settle_without_effect(struct shard *shard, struct work *work, struct delivery *delivery)
 {
+    if (delivery->redelivered && (!chain_is_empty(&work->pending) || work->commit_in_flight)) {
+        go_along(shard, work, delivery);
+        return;
+    }
     if (!delivery->redelivered || !work->row_exists) {
         shard_settle(shard, delivery);
         return;
@@ -253,9 +264,7 @@ static enum admission admit_execution(struct shard *shard, struct work *work, st
             accept_repeat(shard, work, delivery);
             return ADMITTED;
         }
-        /* What it repeats may not be committed yet: it goes along, without an effect of its own. */
-        chain_append(&work->pending, delivery);
-        shard_queue_commit(shard, work);
+        go_along(shard, work, delivery);
         return ADMITTED;
     }
     if (status == STATUS_OK)

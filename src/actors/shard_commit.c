@@ -27,7 +27,8 @@ static void settle_repeats(struct shard *shard, struct work *work)
     struct delivery *delivery;
     while ((delivery = chain_take(&work->pending)) != NULL) {
         pm_assert(!delivery->applied);
-        metric_add(METRIC_EXECUTIONS_REPEATED, 1);
+        if (delivery->kind == DELIVERY_EXECUTION)
+            metric_add(METRIC_EXECUTIONS_REPEATED, 1);
         shard_put_order(shard, delivery);
         chain_append(&work->settling, delivery);
     }
@@ -164,7 +165,7 @@ static void settle_committed(struct shard *shard, struct work *work, struct deli
             identities_add_recent(shard->identities, delivery->identity_hash, delivery->fingerprint);
         }
         shard_put_order(shard, delivery);
-    } else {
+    } else if (delivery->applied) {
         metric_add(announced ? METRIC_MARKET_APPLIED : METRIC_MARKET_UNCHANGED, 1);
     }
     delivery->applied = false;
