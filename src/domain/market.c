@@ -62,6 +62,17 @@ static bool says_holding(const struct market_event *event, uint8_t mode)
            is_said_nonzero(event->unrealized_pnl) || is_said_nonzero(event->realized_pnl);
 }
 
+/*
+ * Whether there is a position yet. A row that another service inserted may be of version 0 and hold something all the
+ * same: then it is there, and what changes nothing of it makes no new one.
+ */
+static bool exists(const struct position *position)
+{
+    return position->version > 0 || position_is_open(position) || !decimal_is_none(position->current_price) ||
+           decimal_sign(position->unrealized_pnl) != 0 || decimal_sign(position->realized_pnl) != 0 ||
+           decimal_sign(position->fees_paid) != 0;
+}
+
 static bool is_known_digest(const struct position *position, uint64_t digest)
 {
     for (size_t i = 0; i < position->market_digest_count; i++)
@@ -116,23 +127,31 @@ static struct decimal size_said(const struct market_event *event, const struct s
     return negative ? decimal_negate(event->size) : event->size;
 }
 
-static void take_size(struct position *position, const struct market_event *event, const struct market_policy *policy,
-                      const struct spoken_of *spoken_of, struct market_effect *effect)
+/* A difference above the threshold is a discrepancy, taken over or not (contract §3.1); told signed, also of a leg. */
+static void note_discrepancy(const struct market_event *event, const struct market_policy *policy,
+                             const struct spoken_of *spoken_of, struct market_effect *effect)
 {
     if (decimal_is_none(event->size))
         return;
     struct decimal stored = *spoken_of->size;
     struct decimal said = size_said(event, spoken_of);
-    int128 difference = said.units - stored.units;
-    if (position->version > 0 && (difference < 0 ? -difference : difference) > policy->size_threshold.units) {
-        effect->size_differs = true;
-        effect->size_stored = spoken_of->leg_sign < 0 ? decimal_negate(stored) : stored;
-        effect->size_said = spoken_of->leg_sign < 0 ? decimal_negate(said) : said;
-    }
-    if (difference == 0 || !may_take_size(position, event, policy))
+    if (decimal_absolute(decimal_from_units(said.units - stored.units)).units <= policy->size_threshold.units)
         return;
+    effect->size_differs = true;
+    effect->size_stored = spoken_of->leg_sign < 0 ? decimal_negate(stored) : stored;
+    effect->size_said = spoken_of->leg_sign < 0 ? decimal_negate(said) : said;
+}
+
+static void take_size(const struct position *before, const struct market_event *event,
+                      const struct market_policy *policy, const struct spoken_of *spoken_of,
+                      struct market_effect *effect)
+{
+    if (decimal_is_none(event->size) || !may_take_size(before, event, policy))
+        return;
+    struct decimal stored = *spoken_of->size;
+    struct decimal said = size_said(event, spoken_of);
+    effect->size_taken = !decimal_is_equal(said, stored);
     *spoken_of->size = said;
-    effect->size_taken = true;
     /* What was held on the other side of zero, or is no longer held, has no part in the new average. */
     if (decimal_sign(said) != decimal_sign(stored))
         *spoken_of->average = DECIMAL_NONE;
@@ -207,13 +226,16 @@ enum status position_apply_market(const struct position *before, const struct ma
     enum status status = place_in_order(before, event);
     if (status != STATUS_OK)
         return status;
-    if (before->version == 0 && !says_holding(event, before->mode))
+    bool is_new = !exists(before);
+    if (is_new && !says_holding(event, before->mode))
         return STATUS_IGNORED;
     struct position next = *before;
     struct spoken_of spoken_of;
     take_price(&next, event, now_us);
     if (find_spoken_of(&next, event, &spoken_of)) {
-        take_size(&next, event, policy, &spoken_of, effect);
+        if (!is_new)
+            note_discrepancy(event, policy, &spoken_of, effect);
+        take_size(before, event, policy, &spoken_of, effect);
         take_average(event, policy, &spoken_of, effect);
     }
     position_settle_sides(&next);
@@ -223,7 +245,7 @@ enum status position_apply_market(const struct position *before, const struct ma
         return status;
     position_note_opening(&next, before, event->at_us != TIME_NONE ? event->at_us : now_us);
     note_in_order(&next, event);
-    bool changed = before->version == 0 || !position_is_same_figures(before, &next);
+    bool changed = is_new || !position_is_same_figures(before, &next);
     if (changed && (status = position_raise_version(&next, now_us, field)) != STATUS_OK)
         return status;
     *after = next;

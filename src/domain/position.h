@@ -47,6 +47,7 @@ struct position {
     int32_t version;                    /* 0: not yet changed by anything */
     uint8_t market_digest_count;
     uint8_t mode;                       /* enum position_mode */
+    bool announcement_due;              /* a change that nobody will send again is not yet announced and confirmed */
     char asset[ASSET_LEN_MAX + 1];      /* upper case, terminated */
 };
 

@@ -706,6 +706,37 @@ Test(market, a_hedge_position_is_made_of_a_leg)
     }
 }
 
+/* ---- a row that another service inserted, with version 0 ---- */
+
+Test(market, a_position_of_version_0_that_holds_something_is_there)
+{
+    struct position position = position_of(&(struct stored){"1", "100", "110", "10"});
+    position.version = 0;
+    expect_status(say_price(&position, "110", 50, 1), STATUS_UNCHANGED, "the same price");
+    cr_expect(position.version == 0);
+    expect_status(say_price(&position, "120", 51, 1), STATUS_OK, "another price");
+    cr_expect(position.version == 1);
+    position = position_of(&(struct stored){"1", "100"});
+    position.version = 0;
+    struct said said = {"3", .side = SIDE_BUY};
+    struct market_event event = event_of(&said, POSITION_MODE_ONE_WAY);
+    struct market_effect effect;
+    const char *field;
+    expect_status(position_apply_market(&position, &event, &usual, NOW_US, &position, &effect, &field), STATUS_OK,
+                  "another size");
+    cr_expect(effect.size_differs, "a discrepancy like any other");
+    static const struct stored rows[] = {{.price = "5"}, {.unrealized = "5"}, {.realized = "5"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        position = position_of(&rows[i]);
+        position.version = 0;
+        expect_status(say_price(&position, "7", 50, 1), STATUS_OK, "flat, but not new");
+    }
+    position = position_of(&(struct stored){NULL});
+    position.version = 0;
+    position.fees_paid = dec("1");
+    expect_status(say_price(&position, "7", 50, 1), STATUS_OK, "fees were paid");
+}
+
 /* ---- what does not fit ---- */
 
 Test(market, what_does_not_fit_is_refused_by_name_and_changes_nothing)
