@@ -1,6 +1,7 @@
 """Flat executions in one-way mode: the average-cost method (contract §3.2)."""
 
 import pytest
+from world import ORDER_QUEUE, fill_event
 
 
 def test_first_fill_opens_the_position(service, broker, asset):
@@ -79,10 +80,11 @@ def test_rebates_are_negative_fees(service, broker, asset):
 
 
 def test_all_names_of_the_fields_are_understood(service, broker, asset):
-    names = {"execution_quantity": None, "execution_price": None, "execution_fees": None, "executed_at": None}
-    broker.fill(asset, "Buy", None, None, **names, filled_quantity="1", price="10", fees="0.5", timestamp="2025-01-15T10:00:00+02:00")
+    usual = {"execution_quantity", "execution_price", "execution_fees", "executed_at"}
+    plain = {key: value for key, value in fill_event(asset, "Buy", "1", "1").items() if key not in usual | {"execution_id"}}
+    broker.publish(ORDER_QUEUE, {**plain, "filled_quantity": "1", "price": "10", "fees": "0.5", "timestamp": "2025-01-15T10:00:00+02:00"})
     service.expect(asset, version=1, size="1.0", average_entry_price="10.00", fees_paid="0.50")
-    broker.fill(asset, "Buy", None, None, **names, filled_qty=1, price=20, timestamp=1736935200000)
+    broker.publish(ORDER_QUEUE, {**plain, "filled_qty": 1, "price": 20, "timestamp": 1736935200000})
     service.expect(asset, version=2, size="2.0", average_entry_price="15.00")
     broker.fill(asset.lower(), "Buy", "1", "30", event_type="position_updated_from_order", executed_at=None)
     service.expect(asset, version=3, size="3.0", average_entry_price="20.00")
