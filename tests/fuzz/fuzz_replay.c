@@ -12,7 +12,9 @@
 
 #include "fuzz.h"
 
-enum { ITERATIONS_DEFAULT = 20000, INPUT_LEN_MAX = 4096, CHANGES_MAX = 6 };
+enum { ITERATIONS_DEFAULT = 100000, INPUT_LEN_MAX = 4096, CHANGES_MAX = 6 };
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *const corpus[] = {
     "{\"event_type\":\"order_executed\",\"order_id\":\"o-1\",\"asset\":\"BTCUSDT\",\"side\":\"Buy\",\"execution_"
@@ -85,12 +87,50 @@ static const char *const tokens[] = {
     "[[[[",
 };
 
+static const char *const values[] = {
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1",
+    "2",
+    "1.5",
+    "-1.5",
+    "0.000000001",
+    "0.123456785",
+    "999999999999.99999999",
+    "1e5",
+    "1736935200123",
+    "\"\"",
+    "\"0\"",
+    "\"1.50\"",
+    "\"-3\"",
+    "\"Buy\"",
+    "\"sell\"",
+    "\"None\"",
+    "\"long\"",
+    "\"both\"",
+    "\"hedge\"",
+    "\"one-way\"",
+    "\"BTCUSDT\"",
+    "\"filled\"",
+    "\"created\"",
+    "\"order_executed\"",
+    "\"position\"",
+    "\"2025-01-15T10:00:00Z\"",
+    "\"\\u0000\"",
+    "\"\\ud800x\"",
+    "{}",
+    "[]",
+    "{\"order_id\":1}",
+    "\"a name that is longer than any column, so that its digest stands for it, whatever it is that it names\"",
+};
+
 static const struct {
     const char *name;
     fuzz_target_fn *run;
 } targets[] = {{"json", fuzz_json}, {"decode", fuzz_decode}, {"text", fuzz_text}};
-
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 struct input {
     size_t len;
@@ -135,13 +175,27 @@ static void input_replace(struct input *input, size_t at, size_t removed, const 
     input->len += len - removed;
 }
 
+/* Puts another value behind a colon, so that most of these inputs stay JSON and get as far as the rules. */
+static void input_change_value(struct input *input, uint64_t *state)
+{
+    size_t start = random_below(state, input->len + 1);
+    const uint8_t *colon = memchr(input->bytes + start, ':', input->len - start);
+    if (colon == NULL)
+        return;
+    size_t at = (size_t)(colon - input->bytes) + 1, end = at;
+    while (end < input->len && strchr(",}]", input->bytes[end]) == NULL)
+        end++;
+    const char *value = values[random_below(state, COUNT_OF(values))];
+    input_replace(input, at, end - at, value, strlen(value));
+}
+
 static void input_change(struct input *input, uint64_t *state)
 {
     size_t at = random_below(state, input->len + 1), left = input->len - at;
     size_t span = random_below(state, left < 16 ? left + 1 : 16);
     uint8_t byte = (uint8_t)random_next(state), copy[16];
     const char *other;
-    switch (random_below(state, 6)) {
+    switch (random_below(state, 10)) {
     case 0:
         if (left > 0)
             input->bytes[at] ^= (uint8_t)(1U << random_below(state, 8));
@@ -160,10 +214,13 @@ static void input_change(struct input *input, uint64_t *state)
         other = tokens[random_below(state, COUNT_OF(tokens))];
         input_replace(input, at, random_below(state, 2) * span, other, strlen(other));
         break;
-    default:
+    case 5:
         other = corpus[random_below(state, COUNT_OF(corpus))];
         other += random_below(state, strlen(other) + 1);
         input_replace(input, at, left, other, strlen(other));
+        break;
+    default:
+        input_change_value(input, state);
         break;
     }
 }
