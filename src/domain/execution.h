@@ -15,7 +15,7 @@
 struct execution {
     struct decimal quantity;  /* > 0; cumulative: the order's filled total so far (0 is possible: nothing filled yet) */
     struct decimal price;     /* > 0; cumulative: the order's average price so far, rounded to 8 digits on input */
-    struct decimal fees;      /* any sign; cumulative: the order's total */
+    struct decimal fees;      /* any sign, none: zero; cumulative: the order's total, none: not said, so no new ones */
     int64_t executed_at_us;   /* never TIME_NONE: absent is the time of arrival */
     bool cumulative;
     uint8_t mode;             /* enum position_mode */
@@ -45,7 +45,9 @@ struct fill {
 /*
  * What an execution adds to what its order had contributed; *after is the order's total then.
  * An incremental execution adds itself. A cumulative one adds the increase, at the price that makes the totals come out.
- * Fails: STATUS_REPEAT (a cumulative total that did not increase), STATUS_OUT_OF_RANGE.
+ * before and after may be the same object; on failure neither out nor after is touched.
+ * Fails: STATUS_REPEAT (a cumulative total that did not increase), STATUS_NOT_POSITIVE (no quantity or no price),
+ * STATUS_OUT_OF_RANGE (also where no order can have the totals said).
  */
 enum status fill_from_execution(const struct execution *execution, const struct order_total *before, struct fill *out,
                                 struct order_total *after) PM_MUST_USE;
@@ -56,7 +58,8 @@ struct decimal fill_price(const struct fill *fill);
 /*
  * Books a fill. *after is *before with the fill applied, unrealized PnL revalued, opened_at/closed_at kept, version one
  * more, last_updated = now_us, last_execution_at = the newest executed_at. `before` may be a position of version 0.
- * before and after may be the same object; on failure *after is untouched.
+ * A part that is reduced while its average was never said counts at the fill's price: it gains nothing, its fee enters.
+ * The fill's mode must be the position's. before and after may be the same object; on failure *after is untouched.
  * Fails: STATUS_NOT_POSITIVE (an average would end at or below zero), STATUS_LEG_BELOW_ZERO (hedge: reduces more than
  * the leg holds), STATUS_OUT_OF_RANGE; *field names what did not fit ("realized_pnl").
  */

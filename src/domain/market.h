@@ -17,7 +17,8 @@ struct market_event {
     uint64_t digest;               /* of what was said (all inner fields, decoded): same timestamp and digest is the same event */
     uint8_t mode;                  /* enum position_mode */
     uint8_t side;                  /* enum side, NONE: not said */
-    uint8_t leg;                   /* enum leg: by positionIdx or, in hedge mode, by side */
+    uint8_t leg;                   /* enum leg: by positionIdx; LEG_NONE in hedge mode: by side, and by none of both a
+                                      size above zero is long, while anything else speaks of no leg: only its price counts */
 };
 
 struct market_policy {
@@ -34,12 +35,14 @@ struct market_effect {
     bool average_taken;     /* an average replaced or taken, and different */
     bool realized_stated;   /* realized PnL replaced by a different one */
     bool size_differs;      /* by more than the size threshold (a discrepancy) */
-    struct decimal size_stored, size_said; /* signed, where size_differs */
+    struct decimal size_stored, size_said; /* signed (a short leg: negative), where size_differs */
 };
 
 /*
  * Applies an event. *after is *before with it applied; version one more if a figure changed.
- * `before` may be a position of version 0 (it does not exist yet). before and after may be the same object.
+ * `before` may be a position of version 0 that holds nothing (it does not exist yet; one of version 0 that holds something
+ * is a row of another service). A size taken over that is flat, or on the other side of zero, takes the old average with
+ * it. before and after may be the same object.
  * Returns: STATUS_OK (a figure changed, or the position is new), STATUS_UNCHANGED (no figure changed; the price's age and the
  * event's place in the order may have: *after holds them), STATUS_STALE (older than the newest applied; *after untouched),
  * STATUS_REPEAT (the same event again; untouched), STATUS_IGNORED (nothing there and nothing said that creates one).
@@ -49,7 +52,10 @@ enum status position_apply_market(const struct position *before, const struct ma
                                   const struct market_policy *policy, int64_t now_us, struct position *after,
                                   struct market_effect *effect, const char **field) PM_MUST_USE;
 
-/* Takes a mark price that came by itself (price service): as a market event that says nothing else. Same returns. */
+/*
+ * Takes a mark price that came by itself (price service): as a market event that says nothing else. Same returns, and
+ * STATUS_NOT_POSITIVE where it is no price.
+ */
 enum status position_apply_price(const struct position *before, struct decimal price, int64_t now_us,
                                  struct position *after, const char **field) PM_MUST_USE;
 

@@ -31,7 +31,8 @@ void portfolio_subtract(struct portfolio_totals *totals, const struct portfolio_
 int128 portfolio_round(struct wide sum);
 
 /*
- * gross size x price / total exposure, rounded to 8 digits; zero when there is no exposure; none when unpriced.
+ * gross size x price / total exposure, rounded to 8 digits; zero when there is no exposure; none when unpriced (or when it
+ * does not fit NUMERIC(20,8), which a total that contains the position cannot bring about).
  */
 struct decimal position_size_norm(const struct position *position, struct wide total_exposure);
 

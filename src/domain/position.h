@@ -73,7 +73,10 @@ int128 position_gross_units(const struct position *position);
  */
 enum status position_revalue(struct position *position) PM_MUST_USE;
 
-/* unrealized_pnl / (|size| x average_entry_price) x 100, rounded to 8 digits; none when size is 0 or there is no entry price. */
+/*
+ * unrealized_pnl / (|size| x average_entry_price) x 100, rounded to 8 digits; none when size is 0, there is no
+ * entry price, or the figure does not fit NUMERIC(20,8) (a cost of next to nothing).
+ */
 struct decimal position_unrealized_pnl_pct(const struct position *position);
 
 /* Whole minutes since opened_at (to closed_at once closed); -1: null. Never negative otherwise. */
