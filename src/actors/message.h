@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "correction.h"
 #include "execution.h"
 #include "mailbox.h"
 #include "market.h"
@@ -27,14 +28,17 @@
 #include "xhash.h"
 
 enum message_type {
-    MESSAGE_DELIVERY = 1, /* struct delivery; consumer -> shard */
-    MESSAGE_DEAD_LETTER,  /* struct delivery with .refusal; consumer or shard -> publisher */
-    MESSAGE_SETTLED,      /* struct delivery, first of a chain by head.next; publisher or shard -> consumer */
-    MESSAGE_COMMIT,       /* struct commit_request; shard -> committer and back */
-    MESSAGE_LOOKUP,       /* struct lookup_request; shard -> committer and back */
-    MESSAGE_ANNOUNCEMENT, /* struct announcement; shard -> publisher and back */
-    MESSAGE_TOTALS,       /* struct totals_token; shard -> aggregator and back */
-    MESSAGE_PORTFOLIO,    /* struct portfolio_announcement; aggregator -> publisher and back */
+    MESSAGE_DELIVERY = 1,      /* struct delivery; consumer -> shard */
+    MESSAGE_DEAD_LETTER,       /* struct delivery with .refusal; consumer or shard -> publisher */
+    MESSAGE_SETTLED,           /* struct delivery, first of a chain by head.next; publisher or shard -> consumer */
+    MESSAGE_COMMIT,            /* struct commit_request; shard -> committer and back */
+    MESSAGE_LOOKUP,            /* struct lookup_request; shard -> committer and back */
+    MESSAGE_ANNOUNCEMENT,      /* struct announcement; shard -> publisher and back */
+    MESSAGE_TOTALS,            /* struct totals_token; shard -> aggregator and back */
+    MESSAGE_PORTFOLIO,         /* struct portfolio_announcement; aggregator -> publisher and back */
+    MESSAGE_HISTORY,           /* struct history_request; HTTP loop -> history and back */
+    MESSAGE_VALIDATION_WANTED, /* struct validation_wanted; shard -> history and back */
+    MESSAGE_SNAPSHOT,          /* struct snapshot_announcement; history -> publisher and back */
 };
 
 enum {
@@ -43,6 +47,12 @@ enum {
     IDENTITY_LEN_MAX = 88,     /* prefix "x:" execution_id, "e:" event_id, "m:" message_id, "d:" digest, then the id or
                                   "sha256:" and hex */
     BODY_INLINE_LEN_MAX = 640, /* longer bodies are on the heap */
+};
+
+/* Where messages of one kind go: room is reserved by the wiring. */
+struct outlet {
+    struct mailbox *mailbox;
+    size_t lane;
 };
 
 /* What moved a position, for announcements ("order_execution"|"websocket"|"validation"|"price_api") and the journal. */
@@ -62,7 +72,19 @@ struct journal_note {
     int32_t version;
 };
 
-enum delivery_kind { DELIVERY_EXECUTION, DELIVERY_MARKET };
+/*
+ * The last three are no messages of the broker's but the service's own wishes, which go the same way through a shard:
+ * from history or prices as MESSAGE_DELIVERY, and back to .home with .refusal (STATUS_OK: committed, or nothing to
+ * change; STATUS_NOT_FOUND: no such position) once their effect is durable, without waiting for the announcement.
+ * Nobody would send them again, so the row remembers that an announcement is due (position.announcement_due).
+ */
+enum delivery_kind {
+    DELIVERY_EXECUTION,
+    DELIVERY_MARKET,
+    DELIVERY_CORRECTION,    /* a validation's fix */
+    DELIVERY_PRICE,         /* a mark price from the price service; of both modes' positions one each */
+    DELIVERY_SNAPSHOT_MARK, /* last_snapshot_at of a position; raises no version */
+};
 
 /*
  * One message from the broker, from its arrival to its acknowledgement: body, ticket, decoded value, outcome.
@@ -91,7 +113,17 @@ struct delivery {
     union {
         struct execution execution;
         struct market_event market;
+        struct correction correction;
+        struct {
+            struct decimal price;
+            uint8_t mode;
+        } price;
+        struct {
+            int64_t at_us;
+            uint8_t mode;
+        } snapshot_mark;
     } said;
+    struct outlet home; /* the service's own: where it goes when it is done */
 
     /* what came of it: the shard's */
     struct delivery *joined;        /* others of the same identity that wait for this one's outcome, by head.next */
@@ -199,6 +231,53 @@ struct portfolio_announcement {
     int64_t at_us;
     struct uuid message_id;
     char trace_id[TRACE_ID_LEN_MAX + 1];
+};
+
+enum history_kind { HISTORY_VALIDATE, HISTORY_SNAPSHOT_TAKE, HISTORY_SNAPSHOT_LIST, HISTORY_SNAPSHOT_AT };
+enum { HISTORY_LIMIT_MAX = 1000 };
+
+/*
+ * HISTORY: what an HTTP loop asks of the history (contract §2.3, §5.1, §5.2). Made by the loop, which is answered
+ * exactly once at .home, also when the history stops (STATUS_UNAVAILABLE), and then frees it with .body.
+ */
+struct history_request {
+    struct message head;
+    uint8_t kind; /* enum history_kind */
+    uint8_t mode; /* enum position_mode */
+    char asset[ASSET_LEN_MAX + 1];
+    char trace_id[TRACE_ID_LEN_MAX + 1];
+    bool fix;               /* VALIDATE: fix_discrepancies */
+    uint32_t limit, offset; /* SNAPSHOT_LIST */
+    int64_t from_us, to_us; /* SNAPSHOT_LIST: inclusive bounds, TIME_NONE: none */
+    int64_t at_us;          /* SNAPSHOT_AT */
+    struct outlet home;
+    void *loop_private; /* the loop's own */
+    /* answer */
+    enum status status; /* OK, NOT_FOUND (no such position or snapshot), UNAVAILABLE (no database now) */
+    char *body;         /* OK: the JSON answer, malloc'ed */
+    size_t body_len;
+};
+
+/* VALIDATION_WANTED: a size discrepancy was seen and not taken over (contract §3.1). From a small pool of the shard's.
+ */
+struct validation_wanted {
+    struct message head;
+    uint32_t shard;
+    uint8_t mode;
+    char asset[ASSET_LEN_MAX + 1];
+    char trace_id[TRACE_ID_LEN_MAX + 1];
+};
+
+/*
+ * SNAPSHOT: position_snapshot_created to publish. Owned by history, home again after the confirmation; its row in
+ * position_manager_outbox is deleted then, so that what was not confirmed before a crash is published after it.
+ */
+struct snapshot_announcement {
+    struct message head;
+    struct uuid snapshot_id; /* also the message_id */
+    char trace_id[TRACE_ID_LEN_MAX + 1];
+    char *body; /* the whole message, JSON; history frees it */
+    size_t body_len;
 };
 
 const char *update_source_word(enum update_source source);

@@ -35,6 +35,15 @@ struct shard *shard_create(const struct shard_settings *settings)
         announcement->head.next = shard->free_announcement == NULL ? NULL : &shard->free_announcement->head;
         shard->free_announcement = announcement;
     }
+    shard->validations = calloc(VALIDATIONS_WANTED_MAX, sizeof *shard->validations);
+    pm_assert(shard->validations != NULL);
+    for (size_t i = 0; i < VALIDATIONS_WANTED_MAX; i++) {
+        struct validation_wanted *wanted = &shard->validations[i];
+        wanted->head.type = MESSAGE_VALIDATION_WANTED;
+        wanted->shard = settings->index;
+        wanted->head.next = shard->free_validation == NULL ? NULL : &shard->free_validation->head;
+        shard->free_validation = wanted;
+    }
     shard->totals = &shard->totals_memory;
     shard->totals->head.type = MESSAGE_TOTALS;
     shard->totals->shard = settings->index;
@@ -62,6 +71,7 @@ void shard_destroy(struct shard *shard)
     free(shard->commit_memory);
     free(shard->lookup_memory);
     free(shard->announcements);
+    free(shard->validations);
     free(shard);
 }
 
@@ -69,6 +79,12 @@ void shard_load(struct shard *shard, const struct position *position)
 {
     (void)directory_publish(shard->settings.part, position);
     shard->totals_dirty = true;
+    if (!position->announcement_due)
+        return;
+    struct work *work = shard_work(shard, position->asset, position->mode);
+    work->committed_source = SOURCE_VALIDATION;
+    (void)memcpy(work->committed_trace_id, "after-restart", sizeof "after-restart");
+    shard_announce_later(shard, work, NULL);
 }
 
 size_t shard_held_count(const struct shard *shard)
@@ -215,9 +231,15 @@ static void dispatch(struct shard *shard, struct message *message)
     case MESSAGE_TOTALS:
         shard->totals = (struct totals_token *)message;
         return;
+    case MESSAGE_VALIDATION_WANTED:
+        message->next = shard->free_validation == NULL ? NULL : &shard->free_validation->head;
+        shard->free_validation = (struct validation_wanted *)message;
+        return;
     case MESSAGE_DEAD_LETTER:
     case MESSAGE_SETTLED:
     case MESSAGE_PORTFOLIO:
+    case MESSAGE_HISTORY:
+    case MESSAGE_SNAPSHOT:
         break;
     }
     pm_assert(!"a message that no shard is sent");

@@ -1,9 +1,9 @@
 /*
  * shard: the actor that owns the positions whose asset hashes to it (invariant 1: only it changes them).
  *
- * In: DELIVERY (consumer), COMMIT and LOOKUP answers (committer), ANNOUNCEMENT home (publisher), TOTALS home
- * (aggregator). Out: COMMIT, LOOKUP (committer); ANNOUNCEMENT, DEAD_LETTER (publisher); SETTLED (consumer); TOTALS
- * (aggregator); views (directory).
+ * In: DELIVERY (consumer; history and prices with wishes of the service's own), COMMIT and LOOKUP answers (committer),
+ * ANNOUNCEMENT home (publisher), TOTALS home (aggregator). Out: COMMIT, LOOKUP (committer); ANNOUNCEMENT, DEAD_LETTER
+ * (publisher); SETTLED (consumer); TOTALS (aggregator); views (directory).
  *
  * A delivery is applied to the position's working state and waits; at the end of the batch the touched positions that
  * have no commit in flight are asked to be committed. Only what was committed is published to the directory and
@@ -24,12 +24,6 @@
 
 struct shard;
 
-/* Where messages of one kind go: room is reserved by the wiring. */
-struct outlet {
-    struct mailbox *mailbox;
-    size_t lane;
-};
-
 typedef struct uuid uuid_source_fn(void *context);
 
 struct shard_settings {
@@ -41,7 +35,7 @@ struct shard_settings {
     int64_t announce_hold_us;    /* how long a change may wait for the next one while the shard is busy */
     size_t busy_count;           /* deliveries held from which on the shard counts as busy */
     size_t full_count;           /* deliveries held from which on nothing is held back any more */
-    struct outlet committer, publisher, consumer, aggregator;
+    struct outlet committer, publisher, consumer, aggregator, history;
     struct directory_part *part;
     struct directory_reader *reader; /* for the portfolio's total in announcements; the shard's own */
     struct board *board;             /* pending_commits is kept */

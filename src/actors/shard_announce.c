@@ -92,11 +92,23 @@ void shard_send_announcements(struct shard *shard)
     }
 }
 
+/* Confirmed: the row need not remember any more that this state is to be announced. */
+static void forget_due(struct shard *shard, struct work *work, const struct position *announced)
+{
+    if (!work->now.announcement_due || work->now.version != announced->version)
+        return;
+    work->now.announcement_due = false;
+    work->row_changed = true;
+    shard_queue_commit(shard, work);
+}
+
 void shard_handle_announcement(struct shard *shard, struct announcement *announcement)
 {
     struct work *work = announcement->work;
     work->announcing = false;
     shard->held_count -= announcement->settles_count;
+    if (announcement->settles == NULL)
+        forget_due(shard, work, &announcement->position);
     if (announcement->settles != NULL) {
         /* It was not confirmed (the publisher stops): it is due again. */
         struct chain back = chain_of(announcement->settles);

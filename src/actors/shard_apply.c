@@ -31,9 +31,22 @@ void shard_admit_joined(struct shard *shard, struct delivery *delivery)
         shard_admit(shard, next);
 }
 
-static enum position_mode delivery_mode(const struct delivery *delivery)
+enum position_mode delivery_mode(const struct delivery *delivery)
 {
-    return delivery->kind == DELIVERY_EXECUTION ? delivery->said.execution.mode : delivery->said.market.mode;
+    switch ((enum delivery_kind)delivery->kind) {
+    case DELIVERY_EXECUTION:
+        return delivery->said.execution.mode;
+    case DELIVERY_MARKET:
+        return delivery->said.market.mode;
+    case DELIVERY_CORRECTION:
+        return delivery->said.correction.mode;
+    case DELIVERY_PRICE:
+        return delivery->said.price.mode;
+    case DELIVERY_SNAPSHOT_MARK:
+        return delivery->said.snapshot_mark.mode;
+    }
+    pm_assert(!"a delivery of no kind");
+    return POSITION_MODE_ONE_WAY;
 }
 
 /* Without an identity it may have been counted before a crash, and is refused now: that change is still to be
@@ -50,6 +63,11 @@ static void announce_again(struct shard *shard, const struct delivery *delivery)
 void shard_refuse(struct shard *shard, struct delivery *delivery, enum status reason, const char *field)
 {
     pm_assert(status_is_refusal(reason));
+    if (delivery_is_wish(delivery)) {
+        shard->held_count--;
+        shard_wish_done(delivery, reason);
+        return;
+    }
     shard_put_order(shard, delivery);
     delivery->refusal = reason;
     delivery->refusal_field = field;
@@ -188,8 +206,11 @@ static void admit_market(struct shard *shard, struct work *work, struct delivery
         return;
     }
     pm_assert(status == STATUS_OK || status == STATUS_UNCHANGED);
-    if (effect.size_differs)
+    if (effect.size_differs) {
         log_size_discrepancy(delivery, &effect);
+        if (!effect.size_taken)
+            shard_want_validation(shard, delivery);
+    }
     delivery->journal.wanted = false;
     if (status == STATUS_OK) {
         note_market(work, delivery, &before, &effect);
@@ -283,11 +304,49 @@ static enum admission admit_execution(struct shard *shard, struct work *work, st
     return ADMITTED;
 }
 
+/* ---- wishes of the service's own ---- */
+
+static void note_correction(struct work *work, struct delivery *delivery, const struct position *before)
+{
+    int128 moved = work->now.size.units - before->size.units;
+    delivery->journal = (struct journal_note){
+        .source = SOURCE_VALIDATION,
+        .quantity = moved != 0 && decimal_is_in_range(moved) ? decimal_from_units(moved) : DECIMAL_NONE,
+        .price = delivery->said.correction.average_price,
+        .fees = DECIMAL_ZERO,
+        .at_us = work->now.last_updated_us,
+    };
+    note_state(&delivery->journal, &work->now);
+}
+
+static void admit_wish(struct shard *shard, struct work *work, struct delivery *delivery)
+{
+    struct position before = work->now;
+    bool changed = false;
+    const char *field = NULL;
+    enum status status = shard_apply_wish(shard, work, delivery, &changed, &field);
+    if (!changed) {
+        shard->held_count--;
+        shard_wish_done(delivery, status == STATUS_UNCHANGED ? STATUS_OK : status);
+        return;
+    }
+    if (status == STATUS_OK) {
+        work->now.announcement_due = true;
+        changed_by(work, delivery->kind == DELIVERY_CORRECTION ? SOURCE_VALIDATION : SOURCE_PRICE_API, delivery);
+        if (delivery->kind == DELIVERY_CORRECTION)
+            note_correction(work, delivery, &before);
+    }
+    applied(shard, work, delivery);
+}
+
 static enum admission try_admit(struct shard *shard, struct work *work, struct delivery *delivery)
 {
     if (delivery->kind == DELIVERY_EXECUTION)
         return admit_execution(shard, work, delivery);
-    admit_market(shard, work, delivery);
+    if (delivery->kind == DELIVERY_MARKET)
+        admit_market(shard, work, delivery);
+    else
+        admit_wish(shard, work, delivery);
     return ADMITTED;
 }
 

@@ -115,16 +115,14 @@ void shard_handle_lookup(struct shard *shard, struct lookup_request *request)
     request->deliveries = NULL;
     struct delivery *delivery;
     while ((delivery = chain_take(&answered)) != NULL) {
-        uint8_t mode =
-            delivery->kind == DELIVERY_EXECUTION ? delivery->said.execution.mode : delivery->said.market.mode;
+        enum position_mode mode = delivery_mode(delivery);
         struct work *work = shard_work(shard, delivery->asset, mode);
         /* The answered ones of this position stand together and before whatever came meanwhile. */
         struct chain later = work->waiting;
         work->waiting = (struct chain){NULL, NULL};
         chain_append(&work->waiting, delivery);
         while (answered.first != NULL && strcmp(answered.first->asset, delivery->asset) == 0 &&
-               (answered.first->kind == DELIVERY_EXECUTION ? answered.first->said.execution.mode
-                                                           : answered.first->said.market.mode) == mode)
+               delivery_mode(answered.first) == mode)
             chain_append(&work->waiting, chain_take(&answered));
         chain_concat(&work->waiting, &later);
         work->lookup_in_flight = false;
@@ -151,21 +149,27 @@ static void log_change(const struct work *work, const struct position *row, int3
 /* A delivery whose effect is durable now. */
 static void settle_committed(struct shard *shard, struct work *work, struct delivery *delivery, bool announced)
 {
-    if (delivery->applied) {
+    bool was_applied = delivery->applied;
+    if (was_applied) {
         atomic_fetch_sub_explicit(&shard->settings.board->pending_commits, 1, memory_order_relaxed);
         int64_t delay_us = shard->now.steady_us - delivery->received_steady_us;
         histogram_observe(HISTOGRAM_EVENT_VISIBLE_SECONDS, delay_us > 0 ? (uint64_t)delay_us : 0);
     }
+    if (delivery_is_wish(delivery)) {
+        shard->held_count--;
+        shard_wish_done(delivery, STATUS_OK);
+        return;
+    }
     if (delivery->kind == DELIVERY_EXECUTION) {
-        metric_add(delivery->applied ? METRIC_EXECUTIONS_APPLIED : METRIC_EXECUTIONS_REPEATED, 1);
-        if (delivery->applied && delivery->order != NULL)
+        metric_add(was_applied ? METRIC_EXECUTIONS_APPLIED : METRIC_EXECUTIONS_REPEATED, 1);
+        if (was_applied && delivery->order != NULL)
             order_commit(delivery->order, &delivery->fill);
-        if (delivery->applied && delivery->identity[0] != '\0') {
+        if (was_applied && delivery->identity[0] != '\0') {
             identities_remove_pending(shard->identities, delivery);
             identities_add_recent(shard->identities, delivery->identity_hash, delivery->fingerprint);
         }
         shard_put_order(shard, delivery);
-    } else if (delivery->applied) {
+    } else if (was_applied) {
         metric_add(announced ? METRIC_MARKET_APPLIED : METRIC_MARKET_UNCHANGED, 1);
     }
     delivery->applied = false;

@@ -12,7 +12,7 @@
 #include "orders.h"
 #include "shard.h"
 
-enum { WORK_BUCKETS = 4096 };
+enum { WORK_BUCKETS = 4096, VALIDATIONS_WANTED_MAX = 16 };
 
 /*
  * A position with something going on. It exists from the first delivery that touches an idle position until everything
@@ -67,9 +67,11 @@ struct shard {
     struct lookup_request *lookup; /* NULL while it is lent */
     struct commit_request *commit_memory;
     struct lookup_request *lookup_memory;
-    struct announcement *announcements;     /* array, announcement_count */
-    struct announcement *free_announcement; /* by head.next */
-    struct totals_token *totals;            /* NULL while it is lent */
+    struct validation_wanted *validations;     /* array, VALIDATIONS_WANTED_MAX */
+    struct validation_wanted *free_validation; /* by head.next */
+    struct announcement *announcements;        /* array, announcement_count */
+    struct announcement *free_announcement;    /* by head.next */
+    struct totals_token *totals;               /* NULL while it is lent */
     struct totals_token totals_memory;
     bool totals_dirty;
     char totals_trace_id[TRACE_ID_LEN_MAX + 1];
@@ -88,7 +90,19 @@ void shard_queue_commit(struct shard *shard, struct work *work);
 void shard_queue_lookup(struct shard *shard, struct work *work);
 void shard_wake_at(struct shard *shard, int64_t steady_us);
 
+/* ---- shard_wish.c: corrections, prices, snapshot marks (enum delivery_kind) ---- */
+bool delivery_is_wish(const struct delivery *delivery);
+/* Applies a wish to the working state: STATUS_OK (a new version), STATUS_UNCHANGED (in *changed whether a field is to
+ * be written all the same), STATUS_NOT_FOUND, or a refusal with *field. */
+enum status shard_apply_wish(struct shard *shard, struct work *work, struct delivery *delivery, bool *changed,
+                             const char **field);
+/* Sends a wish home with its outcome. */
+void shard_wish_done(struct delivery *delivery, enum status outcome);
+/* Asks the history to validate a position soon; dropped where it is asked too often. */
+void shard_want_validation(struct shard *shard, const struct delivery *delivery);
+
 /* ---- shard_apply.c ---- */
+enum position_mode delivery_mode(const struct delivery *delivery);
 /* A delivery that came, or that waited for another's outcome: applies it, or lets it wait, or disposes of it. */
 void shard_admit(struct shard *shard, struct delivery *delivery);
 /* Applies what waits, in order, until one must wait again. */

@@ -1,5 +1,6 @@
 /*
- * correction: what a validation's fix does to a position (contract §5.2): size and average entry price as recounted from the orders table.
+ * correction: what a validation's fix does to a position (contract §5.2): size and average entry price as recounted
+ * from the orders table.
  *
  * Pure. Thread: any.
  */
@@ -15,11 +16,11 @@ struct correction {
 };
 
 /*
- * Applies it as one more versioned change: opened_at and closed_at follow the size, unrealized PnL is revalued, realized PnL and fees stay.
- * Returns STATUS_OK, or STATUS_UNCHANGED where nothing differs (*after is *before then).
+ * Applies it as one more versioned change: opened_at and closed_at follow the size, unrealized PnL is revalued,
+ * realized PnL and fees stay. Returns STATUS_OK, or STATUS_UNCHANGED where nothing differs (*after is *before then).
  * Fails: STATUS_OUT_OF_RANGE, *field names what; STATUS_INVALID for a hedge position; *after untouched.
  */
-enum status position_apply_correction(const struct position *before, const struct correction *correction, int64_t now_us,
-                                      struct position *after, const char **field) PM_MUST_USE;
+enum status position_apply_correction(const struct position *before, const struct correction *correction,
+                                      int64_t now_us, struct position *after, const char **field) PM_MUST_USE;
 
 #endif
