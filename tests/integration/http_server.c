@@ -1,4 +1,6 @@
 /* What the server answers: reads, filters, errors, the gate, protocols. */
+#include <json-c/json.h>
+
 #include "http_fixture.h"
 
 TestSuite(http_server, .init = fixture_up, .fini = fixture_down, .timeout = 60);
@@ -182,8 +184,8 @@ Test(http_server, only_known_methods_pass_and_head_is_get_without_a_body)
     cr_expect_str_eq(header_of(answer, "allow"), "GET, HEAD");
     cr_expect_eq(ask("/api/v1/positions", (struct ask){.method = "DELETE"})->code, 401);
     cr_expect_eq(ask("/health", (struct ask){.method = "POST"})->code, 405);
-    size_t len = get("/api/v1/portfolio")->body_len;
-    answer = ask("/api/v1/portfolio", (struct ask){.method = "HEAD", .key = KEY});
+    size_t len = get("/api/v1/positions")->body_len;
+    answer = ask("/api/v1/positions", (struct ask){.method = "HEAD", .key = KEY});
     cr_expect_eq(answer->code, 200);
     cr_expect_eq(answer->body_len, 0);
     cr_expect_eq((size_t)atol(header_of(answer, "content-length")), len);
@@ -293,6 +295,58 @@ Test(http_server, metrics_come_in_the_form_that_was_asked_for)
     answer = ask("/metrics", (struct ask){.header = "Accept: Application/JSON, */*;q=0.1"});
     cr_expect_str_eq(header_of(answer, "content-type"), "application/json");
     cr_expect(has(answer, "database_connected"));
+}
+
+/* Whether an object has exactly the properties of a schema (all but `optional`, which may be NULL). */
+static void compare_with_schema(struct json_object *served, struct json_object *schemas, const char *name,
+                                const char *optional)
+{
+    struct json_object *schema = NULL, *properties = NULL, *found = NULL;
+    cr_assert(json_object_object_get_ex(schemas, name, &schema), "%s", name);
+    cr_assert(json_object_object_get_ex(schema, "properties", &properties));
+    json_object_object_foreach(properties, key, unused)
+    {
+        (void)unused;
+        if (optional == NULL || strcmp(key, optional) != 0)
+            cr_expect(json_object_object_get_ex(served, key, &found), "%s lacks %s", name, key);
+    }
+    json_object_object_foreach(served, served_key, value)
+    {
+        (void)value;
+        cr_expect(json_object_object_get_ex(properties, served_key, &found), "%s has %s", name, served_key);
+    }
+}
+
+Test(http_server, answers_have_the_members_that_the_openapi_document_promises)
+{
+    static const struct {
+        const char *path, *schema, *optional;
+    } rows[] = {
+        {"/api/v1/positions", "PositionList", NULL},
+        {"/api/v1/positions/BTCUSDT", "Position", NULL},
+        {"/api/v1/portfolio", "PortfolioMetrics", "positions"},
+        {"/api/v1/portfolio?include_positions=1", "PortfolioMetrics", NULL},
+        {"/api/v1/portfolio/exposure", "PortfolioExposure", NULL},
+        {"/api/v1/portfolio/pnl", "PortfolioPnl", NULL},
+        {"/health", "Health", NULL},
+        {"/health/live", "Liveness", NULL},
+        {"/health/ready", "Readiness", NULL},
+        {"/api/v1/positions/NOUSDT", "Error", NULL},
+    };
+    struct json_object *document = json_tokener_parse(get("/openapi.json")->body), *components = NULL, *schemas = NULL;
+    cr_assert_not_null(document);
+    cr_assert(json_object_object_get_ex(document, "components", &components));
+    cr_assert(json_object_object_get_ex(components, "schemas", &schemas));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct json_object *served = json_tokener_parse(get(rows[i].path)->body), *by_asset = NULL, *asset = NULL;
+        cr_assert_not_null(served, "%s", rows[i].path);
+        compare_with_schema(served, schemas, rows[i].schema, rows[i].optional);
+        if (json_object_object_get_ex(served, "by_asset", &by_asset) &&
+            json_object_object_get_ex(by_asset, "BTCUSDT", &asset))
+            compare_with_schema(asset, schemas, "AssetMetrics", NULL);
+        json_object_put(served);
+    }
+    json_object_put(document);
 }
 
 static void sum_up(void *context, const struct server_visit *visit)

@@ -1,6 +1,10 @@
+#define _GNU_SOURCE
+
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "openapi.h"
 #include "routes.h"
 #include "visits.h"
 
@@ -72,6 +76,15 @@ Test(routes, every_template_is_there_once_and_answers_something)
     }
     cr_expect_eq(route_index(NULL), ROUTE_COUNT);
     cr_expect_str_eq(route_label(ROUTE_COUNT), "unmatched");
+}
+
+Test(routes, every_template_is_described)
+{
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        char member[128];
+        int len = snprintf(member, sizeof member, "\"%s\": {", ROUTES[i].template);
+        cr_expect_not_null(memmem(openapi_json, openapi_json_len, member, (size_t)len), "%s", member);
+    }
 }
 
 Test(visits, methods_have_their_words_and_strangers_share_one)
