@@ -62,10 +62,16 @@ static const char *const root_names[ROOT_COUNT] = {ROOT_FIELDS(NAME)};
 static const char *const order_names[ORDER_COUNT] = {ORDER_FIELDS(NAME)};
 static const char *const order_labels[ORDER_COUNT] = {ORDER_FIELDS(ORDER_LABEL)};
 
+/* What json_members found; the places point into it. */
+struct members {
+    struct json_value root[ROOT_COUNT];
+    struct json_value order[ORDER_COUNT];
+};
+
 /* Where the parts of an execution stand in this message. */
 struct places {
-    struct field trace_id, execution_id, event_id, order_id, asset, side, quantity, price, fees, mode, position_side,
-        position_index, reduce_only, executed_at;
+    struct field event_type, order, trace_id, execution_id, event_id, order_id, asset, side, quantity, price, fees,
+        mode, position_side, position_index, reduce_only, executed_at;
     bool is_nested, is_dry_run;
 };
 
@@ -281,26 +287,34 @@ static enum status read_execution(const struct places *places, int64_t arrival_u
     return status;
 }
 
+/* Finds the members of the message, of its order if it has one, and with them the places. */
+static void find_places(const struct json_value *message, struct members *members, struct places *places)
+{
+    json_members(message, root_names, ROOT_COUNT, members->root);
+    struct fields root = {members->root, root_names}, order = {members->order, order_labels};
+    struct field order_field = fields_pick(&root, ROOT_ORDER, 1);
+    if (order_field.value->kind == JSON_OBJECT)
+        json_members(order_field.value, order_names, ORDER_COUNT, members->order);
+    else
+        memset(members->order, 0, sizeof members->order);
+    if (field_is_said(order_field))
+        places_of_nested(&root, &order, places);
+    else
+        places_of_flat(&root, places);
+    places->event_type = fields_pick(&root, ROOT_EVENT_TYPE, 1);
+    places->order = order_field;
+}
+
 enum status decode_execution(const char *body, size_t len, const char *message_id, size_t message_id_len,
                              int64_t arrival_us, const struct asset_pattern *pattern, struct decoded *out)
 {
-    struct json_value root_object, root_values[ROOT_COUNT], order_values[ORDER_COUNT];
-    enum status status = decode_open(body, len, out, &root_object);
+    struct json_value message;
+    struct members members;
+    struct places places;
+    enum status status = decode_open(body, len, out, &message);
     if (status != STATUS_OK)
         return status;
-    json_members(&root_object, root_names, ROOT_COUNT, root_values);
-    struct fields root = {root_values, root_names}, order = {order_values, order_labels};
-    struct field order_field = fields_pick(&root, ROOT_ORDER, 1);
-    bool is_nested = field_is_said(order_field), has_order = order_field.value->kind == JSON_OBJECT;
-    struct places places;
-    if (has_order)
-        json_members(order_field.value, order_names, ORDER_COUNT, order_values);
-    else
-        memset(order_values, 0, sizeof order_values);
-    if (is_nested)
-        places_of_nested(&root, &order, &places);
-    else
-        places_of_flat(&root, &places);
+    find_places(&message, &members, &places);
 
     decode_trace_id(places.trace_id, out);
     /* Read before its turn, so that a dead letter can be told by its asset; it is judged in its turn. */
@@ -308,11 +322,11 @@ enum status decode_execution(const char *body, size_t len, const char *message_i
     const char *asset_field = out->field;
     out->field = NULL;
 
-    status = check_event_type(fields_pick(&root, ROOT_EVENT_TYPE, 1), is_nested, out);
+    status = check_event_type(places.event_type, places.is_nested, out);
     if (status != STATUS_OK)
         return status;
-    if (is_nested && !has_order)
-        return decoded_refuse(out, STATUS_MISSING_FIELD, order_field.label);
+    if (places.is_nested && places.order.value->kind != JSON_OBJECT)
+        return decoded_refuse(out, STATUS_MISSING_FIELD, places.order.label);
     if (places.is_dry_run)
         return STATUS_IGNORED;
     status = check_required(&places, out);

@@ -38,12 +38,16 @@ void text_time(struct text *text, int64_t wall_us);
 void text_uuid(struct text *text, const struct uuid *uuid);
 void text_bool(struct text *text, bool value);
 
-/* RFC 3339 without quotes; returns the length (at most 27), not terminated. */
+/*
+ * RFC 3339 without quotes; returns the length (at most 27), not terminated. Times outside the years 1 to 9999 are shown
+ * as the nearest inside.
+ */
 enum { TIME_TEXT_LEN_MAX = 32 };
 size_t time_format(int64_t wall_us, char out[TIME_TEXT_LEN_MAX]);
 
 /*
- * Reads RFC 3339 with any offset or none (then UTC; 'T' or a blank between), or epoch milliseconds as digits. Finer than microseconds is cut.
+ * Reads RFC 3339 with any offset or none (then UTC; 'T' or a blank between), or epoch milliseconds as 1 to 15
+ * digits. Finer than microseconds is cut; a leap second (:60) is the start of the next minute.
  * Years 1970 to 9999. Fails: STATUS_BAD_TIME.
  */
 enum status time_parse(const char *text, size_t len, int64_t *out_us) PM_MUST_USE;
