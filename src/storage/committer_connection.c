@@ -67,6 +67,7 @@ static enum status prepare_statements(struct committer *committer)
         {"orders", orders_sql},
         {"update", committer->sql.update},
         {"insert", committer->sql.insert},
+        {"confirm", committer->sql.confirm},
         {"find_rows", committer->sql.find},
         {"find_identities", find_identities_sql},
         {"find_orders", find_orders_sql},

@@ -22,6 +22,7 @@
 
 enum {
     LOCK_FAILURES_MAX = 16, /* in one group; then what is left is not tried, but redone */
+    TRIAL_FAILURES_MAX = 4, /* the same of rows tried by themselves */
     UNEXPLAINED_MAX = 3,    /* attempts that failed without a visible reason, before the group is halved */
     HOLD_MIN_US = 50000,
     HOLD_MAX_US = 1000000,
@@ -194,9 +195,11 @@ static void split_blocked(struct committer *committer, struct ranges *ranges, st
     size_t any = range.first;
     if (pg_error_is(&committer->connection, "55P03"))
         committer->lock_failures++;
-    if (count_todo(committer, range.first, range.last, &any) == 1)
+    if (count_todo(committer, range.first, range.last, &any) == 1) {
+        /* A column that somebody added since: the next connection's statements fill it. */
+        committer->has_stale_statements |= pg_error_is(&committer->connection, "23502");
         hold(committer, &committer->work[any]);
-    else if (committer->lock_failures > LOCK_FAILURES_MAX)
+    } else if (committer->lock_failures > LOCK_FAILURES_MAX)
         set_todo(committer, range.first, range.last, WORK_HELD);
     else
         push_halves(ranges, range.first, range.last);
@@ -261,15 +264,17 @@ static enum status run_ranges(struct committer *committer, size_t first, size_t 
 
 static enum status run_trials(struct committer *committer)
 {
+    size_t failures = 0;
     for (size_t i = 0; i < committer->work_count; i++) {
         struct work *work = &committer->work[i];
         if (work->state != WORK_TRIAL)
             continue;
-        work->state = WORK_TODO;
+        work->state = failures < TRIAL_FAILURES_MAX ? WORK_TODO : WORK_HELD;
         const enum status status = run_ranges(committer, i, i + 1, TRIAL_LOCK_TIMEOUT);
         if (status != STATUS_OK)
             return status;
-        if (work->state != WORK_HELD)
+        failures += work->state == WORK_HELD;
+        if (work->state == WORK_DONE)
             forget_suspect(committer, &work->item->row.id);
     }
     return STATUS_OK;
@@ -345,5 +350,8 @@ void committer_run_group(struct committer *committer)
     enum status status = run_ranges(committer, 0, committer->work_count, GROUP_LOCK_TIMEOUT);
     if (status == STATUS_OK)
         status = run_trials(committer);
+    if (committer->has_stale_statements)
+        committer_drop_connection(committer, "statements are stale");
+    committer->has_stale_statements = false;
     decide_all(committer, status != STATUS_OK);
 }

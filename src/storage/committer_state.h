@@ -96,6 +96,7 @@ struct committer {
     struct suspect suspects[SUSPECTS_MAX];
     size_t suspect_count;
     size_t lock_failures; /* in this group */
+    bool has_stale_statements;
 
     /* the transaction's parameters */
     struct pg_array journal[JOURNAL_PARAM_COUNT];

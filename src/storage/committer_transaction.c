@@ -5,13 +5,14 @@
  */
 #include "committer_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
 #include "log.h"
 #include "metrics.h"
 
-enum { STATUS_PAUSE_US = 50000 };
+enum { STATUS_PAUSE_US = 50000, WORD_SIZE = 24 };
 
 /* ---- parameters ---- */
 
@@ -205,23 +206,64 @@ static enum status receive_commit(struct committer *committer)
     return STATUS_INVALID;
 }
 
-/* Asks the server about committer->transaction_id once. Fails: as pg_receive(). */
-static enum status ask_transaction_status(struct committer *committer, char *word, size_t size)
+/* One question with one answer, in a segment of its own; word "" for NULL. Fails: as pg_receive(). */
+static enum status ask_one(struct committer *committer, const char *statement, int count, const char *const *values,
+                           char word[WORD_SIZE])
 {
-    const char *const values[] = {committer->transaction_id};
     PGresult *result = NULL;
-    enum status status = pg_send(&committer->connection, "xid_status", 1, values);
+    enum status status = pg_send(&committer->connection, statement, count, values);
     if (status == STATUS_OK)
         status = pg_send_sync(&committer->connection);
     if (status == STATUS_OK)
         status = pg_receive(&committer->connection, &result);
     word[0] = '\0';
     if (status == STATUS_OK)
-        copy_word(word, size, PQgetvalue(result, 0, 0)); /* NULL reads as "" */
+        copy_word(word, WORD_SIZE, PQgetvalue(result, 0, 0));
     PQclear(result);
     if (status != STATUS_OK && status != STATUS_INVALID)
         return status;
     return pg_receive_sync(&committer->connection);
+}
+
+/*
+ * Whether the rows are as they were written, or newer. Another server (a replica that was promoted, a backup that was
+ * restored) may have given our transaction's number to somebody else.
+ */
+static enum status confirm_rows(struct committer *committer, const struct position_params *params, bool *confirmed)
+{
+    const char *values[2];
+    char word[WORD_SIZE];
+    if (position_params_count(params) == 0)
+        return STATUS_OK;
+    position_params_for_confirm(params, values);
+    const enum status status = ask_one(committer, "confirm", 2, values, word);
+    if (status == STATUS_OK && strtoull(word, NULL, 10) != position_params_count(params))
+        *confirmed = false;
+    return status;
+}
+
+/* What became of committer->transaction_id. *outcome is untouched while it is in progress. Fails: as pg_receive(). */
+static enum status ask_outcome(struct committer *committer, enum attempt *outcome)
+{
+    const char *const values[] = {committer->transaction_id};
+    char word[WORD_SIZE];
+    bool confirmed = true;
+    enum status status = ask_one(committer, "xid_status", 1, values, word);
+    if (status != STATUS_OK || strcmp(word, "in progress") == 0)
+        return status;
+    if (strcmp(word, "committed") == 0) {
+        status = confirm_rows(committer, &committer->updates, &confirmed);
+        if (status == STATUS_OK)
+            status = confirm_rows(committer, &committer->inserts, &confirmed);
+        if (status != STATUS_OK)
+            return status;
+    } else {
+        confirmed = false;
+    }
+    LOG_EVENT(LOG_LEVEL_WARNING, "commit_outcome_unknown", NULL, log_text("transaction", committer->transaction_id),
+              log_text("found", word), log_bool("confirmed", confirmed));
+    *outcome = confirmed ? ATTEMPT_DONE : ATTEMPT_AGAIN;
+    return STATUS_OK;
 }
 
 /*
@@ -231,24 +273,20 @@ static enum status ask_transaction_status(struct committer *committer, char *wor
 static enum attempt settle_unknown(struct committer *committer)
 {
     metric_add(METRIC_COMMIT_OUTCOME_UNKNOWN, 1);
-    for (;;) {
-        char word[16];
+    enum attempt outcome = ATTEMPT_STOPPING; /* stands for: not known yet */
+    while (outcome == ATTEMPT_STOPPING) {
         if (committer_reconnect(committer) != STATUS_OK)
             return ATTEMPT_STOPPING;
-        enum status status = ask_transaction_status(committer, word, sizeof word);
-        if (status == STATUS_OK && strcmp(word, "in progress") == 0)
+        enum status status = ask_outcome(committer, &outcome);
+        if (status == STATUS_OK && outcome == ATTEMPT_STOPPING)
             status = pg_pause(&committer->connection, STATUS_PAUSE_US);
-        else if (status == STATUS_OK) {
-            LOG_EVENT(LOG_LEVEL_WARNING, "commit_outcome_unknown", NULL,
-                      log_text("transaction", committer->transaction_id), log_text("found", word));
-            return strcmp(word, "committed") == 0 ? ATTEMPT_DONE : ATTEMPT_AGAIN;
-        }
         if (status == STATUS_OK)
             continue;
         committer_drop_connection(committer, status_word(status));
         if (status == STATUS_STOPPING || committer_back_off(committer) != STATUS_OK)
             return ATTEMPT_STOPPING;
     }
+    return outcome;
 }
 
 /* ---- what went wrong ---- */

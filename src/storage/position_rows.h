@@ -20,10 +20,11 @@ enum {
 
 /* Statements for the table as it is; heap. */
 struct position_sql {
-    char *load;   /* every row */
-    char *find;   /* $1 assets, $2 modes: the rows and their ordinals (from 1) */
-    char *update; /* $1..$24 of struct position_params: rows at their expected versions */
-    char *insert; /* the same: rows that are not there */
+    char *load;    /* every row */
+    char *find;    /* $1 assets, $2 modes: the rows and their ordinals (from 1) */
+    char *update;  /* $1..$24 of struct position_params: rows at their expected versions */
+    char *insert;  /* the same: rows that are not there */
+    char *confirm; /* $1 identifiers, $2 versions: how many of these rows are at that version or beyond */
 };
 
 /*
@@ -41,6 +42,8 @@ void position_params_clear(struct position_params *params);
 void position_params_add(struct position_params *params, const struct position *position, int32_t expected_version);
 size_t position_params_count(const struct position_params *params);
 void position_params_finish(struct position_params *params, const char *values[POSITION_PARAM_COUNT]);
+/* After finish: the parameters of .confirm. */
+void position_params_for_confirm(const struct position_params *params, const char *values[2]);
 void position_params_free(struct position_params *params);
 
 /*

@@ -34,6 +34,7 @@ typedef void storage_load_fn(void *context, const struct position *position);
  * Fails: STATUS_STOPPING; STATUS_INVALID (migrations `check` found something missing, or a row holds what cannot be:
  * logged by name); after the latter the service must not start.
  */
-enum status storage_prepare(const struct storage_settings *settings, struct board *board, storage_load_fn *load, void *context) PM_MUST_USE;
+enum status storage_prepare(const struct storage_settings *settings, struct board *board, storage_load_fn *load,
+                            void *context) PM_MUST_USE;
 
 #endif

@@ -2,6 +2,7 @@
  * The committer while the line to the server breaks: before COMMIT, after it, for a while, for good.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "clock.h"
 #include "metrics.h"
@@ -74,6 +75,63 @@ Test(storage_outage, commit_that_never_arrived_is_done_again)
     cr_assert_eq(item->outcome, COMMIT_DONE);
     cr_assert_eq(metric_value(METRIC_COMMIT_OUTCOME_UNKNOWN), 1);
     assert_written_once();
+}
+
+Test(storage_outage, commit_that_a_restored_server_does_not_hold_is_done_again)
+{
+    proxy_set(proxy, PROXY_LOSE_COMMIT_ANSWER);
+    proxy_set_after(proxy, PROXY_REFUSE);
+    const struct commit_item *item = one_execution();
+    rig_send(&rig, 0);
+    cr_assert_null(rig_receive(&rig, 500));
+    cr_assert_eq(proxy_mode(proxy), PROXY_REFUSE);
+    assert_written_once();
+    /* As on a replica that never got it, where somebody else's transaction has that number. */
+    rig_execute(&rig, "TRUNCATE positions, position_snapshots, position_manager_journal, position_manager_orders");
+    proxy_set(proxy, PROXY_OPEN);
+    cr_assert_not_null(rig_receive(&rig, 10000));
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    assert_written_once();
+}
+
+Test(storage_outage, server_that_turned_read_only_is_waited_for)
+{
+    char sql[160];
+    cr_assert(board_says(true, 5000));
+    snprintf(sql, sizeof sql, "ALTER DATABASE %s SET default_transaction_read_only = on", rig.database);
+    rig_execute(&rig, sql);
+    rig_execute(&rig,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'position-manager'");
+    const struct commit_item *item = one_execution();
+    rig_send(&rig, 0);
+    cr_assert_null(rig_receive(&rig, 800));
+    snprintf(sql, sizeof sql, "ALTER DATABASE %s RESET default_transaction_read_only", rig.database);
+    rig_execute(&rig, sql);
+    cr_assert_not_null(rig_receive(&rig, 10000));
+    cr_assert_eq(item->outcome, COMMIT_DONE);
+    assert_written_once();
+}
+
+Test(storage_outage, table_altered_under_way_is_no_obstacle)
+{
+    const struct commit_item *item = one_execution();
+    rig_commit(&rig, 0);
+    const struct position stored = item->row;
+    rig_clear(&rig);
+    rig_execute(&rig, "ALTER TABLE positions ALTER size TYPE numeric(30,10), ALTER realized_pnl TYPE double precision, "
+                      "ADD extra text NOT NULL DEFAULT ''");
+    rig_execute(&rig, "ALTER TABLE positions ALTER extra DROP DEFAULT");
+    const struct position fresh = rig_position("ETHUSDT", POSITION_MODE_ONE_WAY, 0);
+    struct commit_item *items[] = {rig_item(&rig, 0, &stored), rig_item(&rig, 0, &fresh)};
+    rig_commit(&rig, 0);
+    cr_assert_eq(items[0]->outcome, COMMIT_DONE);
+    rig_clear(&rig);
+    for (int round = 0; round < 100 && items[1]->outcome != COMMIT_DONE; round++) {
+        rig_clear(&rig);
+        items[1] = rig_item(&rig, 0, &fresh);
+        rig_commit(&rig, 0);
+    }
+    cr_assert_eq(items[1]->outcome, COMMIT_DONE, "the new column is filled");
 }
 
 Test(storage_outage, backend_ended_by_hand_is_noticed_at_once_and_replaced)

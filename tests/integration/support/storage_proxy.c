@@ -20,6 +20,7 @@
 struct proxy {
     pthread_t thread;
     atomic_int mode;
+    atomic_int mode_after;
     atomic_bool stopping;
     int listener;
     char host[128];
@@ -74,15 +75,15 @@ static bool forward(struct proxy *proxy, int client, int server)
     const int mode = atomic_load(&proxy->mode);
     const bool lose = mode >= PROXY_LOSE_COMMIT && holds_commit(bytes, count);
     if (lose && mode == PROXY_LOSE_COMMIT) {
-        atomic_store(&proxy->mode, PROXY_OPEN);
+        atomic_store(&proxy->mode, atomic_load(&proxy->mode_after));
         return false;
     }
     if (send(server, bytes, (size_t)count, MSG_NOSIGNAL) != count)
         return false;
     if (!lose)
         return true;
-    atomic_store(&proxy->mode, PROXY_OPEN);
     copy(server, -1, bytes, sizeof bytes); /* the server has answered: it is done */
+    atomic_store(&proxy->mode, atomic_load(&proxy->mode_after));
     return false;
 }
 
@@ -138,6 +139,11 @@ struct proxy *proxy_start(struct rig *rig)
 void proxy_set(struct proxy *proxy, enum proxy_mode mode)
 {
     atomic_store(&proxy->mode, mode);
+}
+
+void proxy_set_after(struct proxy *proxy, enum proxy_mode mode)
+{
+    atomic_store(&proxy->mode_after, mode);
 }
 
 enum proxy_mode proxy_mode(const struct proxy *proxy)

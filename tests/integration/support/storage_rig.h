@@ -68,8 +68,8 @@ void rig_clear(struct rig *rig);
 enum proxy_mode {
     PROXY_OPEN,
     PROXY_REFUSE,             /* every connection is cut, and new ones too */
-    PROXY_LOSE_COMMIT,        /* cuts when COMMIT comes by, which never arrives; then it is open */
-    PROXY_LOSE_COMMIT_ANSWER, /* cuts after the server has done COMMIT; then it is open */
+    PROXY_LOSE_COMMIT,        /* cuts when COMMIT comes by, which never arrives; then it is as proxy_set_after() says */
+    PROXY_LOSE_COMMIT_ANSWER, /* cuts after the server has done COMMIT; then the same */
 };
 
 struct proxy;
@@ -77,6 +77,8 @@ struct proxy;
 /* rig->settings lead through it from now on. */
 struct proxy *proxy_start(struct rig *rig);
 void proxy_set(struct proxy *proxy, enum proxy_mode mode);
+/* What it becomes when it has lost a COMMIT; else open. */
+void proxy_set_after(struct proxy *proxy, enum proxy_mode mode);
 enum proxy_mode proxy_mode(const struct proxy *proxy);
 void proxy_stop(struct proxy *proxy);
 
