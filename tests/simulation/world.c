@@ -182,6 +182,13 @@ static bool is_quiet(struct world *world)
     for (size_t i = 0; i < world->message_count; i++)
         if (!world->messages[i].acked)
             return false;
+    for (size_t i = 0; i < WORLD_POOL_MAX; i++)
+        if (world->pool[i].in_use)
+            return false;
+    for (size_t i = 0; i < WORLD_SHARDS; i++)
+        for (size_t lane = 0; lane < mailbox_lane_count(world->shard_mailboxes[i]); lane++)
+            if (mailbox_depth(world->shard_mailboxes[i], lane) > 0)
+                return false;
     return world->published_count == 0 && world->aggregator_deadline == ACTOR_NO_DEADLINE;
 }
 
