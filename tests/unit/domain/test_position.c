@@ -210,6 +210,7 @@ Test(position, time_held_is_whole_minutes_since_opening)
         {"a minute", "1", 0, TIME_NONE, 60000000, 1},
         {"closed", "0", 0, 120000000, 999999999, 2},
         {"opened in the future", "1", 60000001, TIME_NONE, 0, 0},
+        {"open, with an old closing time left behind by another service", "1", 0, 60000000, 120000000, 2},
         {"closed before it was opened (a late execution)", "0", 500, 100, 999999999, 0},
         {"flat, closing time unknown", "0", 0, TIME_NONE, 60000000, 1},
         {"from one end of time to the other", "1", INT64_MIN + 1, TIME_NONE, INT64_MAX, 307445734561},
