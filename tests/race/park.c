@@ -15,7 +15,7 @@
 
 #include "check.h"
 
-enum { CLOSE_ROUNDS = 150000, ROUNDS = 10000, CLOSE_DAWDLE_MAX = 300, DAWDLE_MAX = 4000, SPINS_MAX = 2000 };
+enum { CLOSE_ROUNDS = 150000, ROUNDS = 10000, CLOSE_DAWDLE_MAX = 300, DAWDLE_MAX = 4000, SPINS_MAX = 200000 };
 
 static struct mailbox *ping;
 static struct mailbox *pong;
@@ -97,9 +97,11 @@ static void close_race(void)
 {
     pthread_t sender;
     pm_assert(pthread_create(&sender, NULL, send_closely, NULL) == 0);
+    unsigned seed = 13;
     for (int i = 1; i <= CLOSE_ROUNDS; i++) {
         (void)receive_by_wait(ping, -1);
         atomic_store_explicit(&taken, i, memory_order_release);
+        dawdle(&seed, CLOSE_DAWDLE_MAX); /* the sender hears of it only some hundred cycles later */
     }
     pm_assert(pthread_join(sender, NULL) == 0);
 }
