@@ -164,7 +164,7 @@ static enum status handle_header(struct consumer *consumer, const amqp_frame_t *
         return broker_link_lost(&consumer->link, "content header out of turn", NULL, 0);
     arrival->has_header = true;
     uint64_t body_len = frame->payload.properties.body_size;
-    if (consumer_pool_body(&consumer->pool, arrival->delivery, (size_t)body_len) != STATUS_OK)
+    if (consumer_pool_body(&consumer->pool, arrival->delivery, body_len) != STATUS_OK)
         return broker_link_lost(&consumer->link, "no memory for a body", NULL, 0);
     consumer_arrival_properties(consumer, frame->payload.properties.decoded);
     if (body_len == 0)

@@ -88,6 +88,8 @@ void consumer_pool_put(struct consumer_pool *pool, struct delivery *delivery)
 enum status consumer_pool_body(struct consumer_pool *pool, struct delivery *delivery, size_t len)
 {
     pm_assert(delivery->body == NULL);
+    if (len > POOL_BODY_LEN_MAX)
+        return STATUS_FULL;
     if (len <= BODY_INLINE_LEN_MAX) {
         delivery->body = delivery->body_inline;
     } else {

@@ -13,6 +13,8 @@
 #include "message.h"
 #include "status.h"
 
+enum { POOL_BODY_LEN_MAX = 1 << 30 }; /* no broker carries more (RabbitMQ: 512 MiB) */
+
 /* A delivery and what only the consumer needs to know of it. */
 struct pooled_delivery {
     struct delivery delivery; /* first: the two share an address */
@@ -39,7 +41,8 @@ struct delivery *consumer_pool_get(struct consumer_pool *pool);
 /* Takes it back with its body. NULL is accepted. */
 void consumer_pool_put(struct consumer_pool *pool, struct delivery *delivery);
 
-/* Makes room for a body of len bytes in .body and sets .body_len. Fails: STATUS_FULL (no memory). */
+/* Makes room for a body of len bytes in .body and sets .body_len. Fails: STATUS_FULL (no memory, or beyond
+ * POOL_BODY_LEN_MAX). */
 enum status consumer_pool_body(struct consumer_pool *pool, struct delivery *delivery, size_t len) PM_MUST_USE;
 /* Keeps a copy of the content type; the usual one costs no memory. */
 void consumer_pool_content_type(struct delivery *delivery, const char *text, size_t len);

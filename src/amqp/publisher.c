@@ -35,6 +35,12 @@ struct publisher *publisher_create(const struct publisher_settings *settings, st
     return publisher;
 }
 
+void publisher_set_history(struct publisher *publisher, struct publisher_home history)
+{
+    pm_assert(!publisher->is_started);
+    publisher->history = history;
+}
+
 static void send_home(const struct publisher_home *home, struct message *message)
 {
     message->next = NULL;
@@ -67,6 +73,9 @@ void publisher_confirmed(struct publisher *publisher, struct message *message)
     } else if (message->type == MESSAGE_PORTFOLIO) {
         metric_add(METRIC_PUBLISHED_PORTFOLIO, 1);
         send_home(&publisher->aggregator, message);
+    } else if (message->type == MESSAGE_SNAPSHOT) {
+        metric_add(METRIC_PUBLISHED_SNAPSHOT, 1);
+        send_home(&publisher->history, message);
     } else {
         metric_add(METRIC_DEAD_LETTERS, 1);
         message->next = NULL;
@@ -81,6 +90,9 @@ static void send_home_unsettled(struct publisher *publisher, struct message *mes
         send_announcement_home(publisher, (struct announcement *)message);
     } else if (message->type == MESSAGE_PORTFOLIO) {
         send_home(&publisher->aggregator, message);
+    } else if (message->type == MESSAGE_SNAPSHOT) {
+        ((struct snapshot_announcement *)message)->snapshot_id = (struct uuid){0};
+        send_home(&publisher->history, message);
     } else {
         struct delivery *delivery = (struct delivery *)message;
         delivery->generation = GENERATION_NONE;

@@ -1,11 +1,11 @@
 /*
  * publisher: the actor that owns the outbound connection and the publications not yet confirmed (contract §4, §3.4).
  *
- * Takes ANNOUNCEMENT, DEAD_LETTER and PORTFOLIO, publishes them persistently in confirm mode through the default
- * exchange, and when the broker has confirmed sends each home: deliveries to the consumer as SETTLED, announcements to
- * their shard, the portfolio to the aggregator. A nack, a basic.return or a lost connection means publishing it again.
- * connection.blocked stops publishing until unblocked. The window is bounded; what does not fit waits in the lanes.
- * Queues are declared durable when missing, taken as they are when there.
+ * Takes ANNOUNCEMENT, DEAD_LETTER, PORTFOLIO and SNAPSHOT, publishes them persistently in confirm mode through the
+ * default exchange, and when the broker has confirmed sends each home: deliveries to the consumer as SETTLED,
+ * announcements to their shard, the portfolio to the aggregator. A nack, a basic.return or a lost connection means
+ * publishing it again. connection.blocked stops publishing until unblocked. The window is bounded; what does not fit
+ * waits in the lanes. Queues are declared durable when missing, taken as they are when there.
  */
 #ifndef PM_PUBLISHER_H
 #define PM_PUBLISHER_H
@@ -42,6 +42,12 @@ struct publisher *publisher_create(const struct publisher_settings *settings, st
                                    struct mailbox *mailbox, struct publisher_home consumer,
                                    const struct publisher_home *shards, size_t shard_count,
                                    struct publisher_home aggregator);
+/*
+ * Where SNAPSHOT goes home; before the start, and only where snapshots are sent (by a lane of their own, after the
+ * aggregator's). One that goes home unconfirmed, at the stop, has a snapshot_id of zeros: no row of the outbox has
+ * that, so none is deleted.
+ */
+void publisher_set_history(struct publisher *publisher, struct publisher_home history);
 void publisher_destroy(struct publisher *publisher);
 enum status publisher_start(struct publisher *publisher) PM_MUST_USE;
 /* Publishes and waits for confirms for at most deadline_ms, then closes and ends the thread. What is unconfirmed goes

@@ -17,7 +17,7 @@ static struct frames_header header(const char *name, const char *text)
 
 /* An event of ours: JSON, with its identifier, and its trace id also as a header. */
 static void publish_event(struct frames *frames, const char *queue, const struct uuid *message_id, const char *trace_id,
-                          const struct text *json)
+                          const char *body, size_t body_len)
 {
     char id[UUID_TEXT_LEN + 1];
     uuid_format(message_id, id);
@@ -29,10 +29,9 @@ static void publish_event(struct frames *frames, const char *queue, const struct
         .message_id = id,
         .headers = headers,
         .header_count = 1,
-        .body = json->bytes,
-        .body_len = json->len,
+        .body = body,
+        .body_len = body_len,
     };
-    pm_assert(!json->overflowed);
     frames_publish(frames, &publication);
 }
 
@@ -44,7 +43,9 @@ static void encode_announcement(struct frames *frames, const struct announcement
     encode_position_updated(&json, &announcement->position, announcement->size_norm,
                             update_source_word((enum update_source)announcement->source), announcement->trace_id,
                             announcement->at_us);
-    publish_event(frames, QUEUE_POSITION_UPDATED, &announcement->message_id, announcement->trace_id, &json);
+    pm_assert(!json.overflowed);
+    publish_event(frames, QUEUE_POSITION_UPDATED, &announcement->message_id, announcement->trace_id, json.bytes,
+                  json.len);
 }
 
 static void encode_portfolio(struct frames *frames, const struct portfolio_announcement *portfolio)
@@ -54,7 +55,14 @@ static void encode_portfolio(struct frames *frames, const struct portfolio_annou
     text_init(&json, bytes, sizeof bytes);
     encode_portfolio_updated(&json, &portfolio->totals, portfolio->limit_exceeded, portfolio->trace_id,
                              portfolio->at_us);
-    publish_event(frames, QUEUE_PORTFOLIO_UPDATED, &portfolio->message_id, portfolio->trace_id, &json);
+    pm_assert(!json.overflowed);
+    publish_event(frames, QUEUE_PORTFOLIO_UPDATED, &portfolio->message_id, portfolio->trace_id, json.bytes, json.len);
+}
+
+static void encode_snapshot(struct frames *frames, const struct snapshot_announcement *snapshot)
+{
+    publish_event(frames, QUEUE_SNAPSHOT_CREATED, &snapshot->snapshot_id, snapshot->trace_id, snapshot->body,
+                  snapshot->body_len);
 }
 
 /* The original, byte for byte, with what was wrong with it. */
@@ -92,6 +100,8 @@ void publisher_encode(struct frames *frames, const struct message *message, int6
         encode_announcement(frames, (const struct announcement *)message);
     else if (message->type == MESSAGE_PORTFOLIO)
         encode_portfolio(frames, (const struct portfolio_announcement *)message);
+    else if (message->type == MESSAGE_SNAPSHOT)
+        encode_snapshot(frames, (const struct snapshot_announcement *)message);
     else if (message->type == MESSAGE_DEAD_LETTER)
         encode_dead_letter(frames, (const struct delivery *)message, wall_us);
     else

@@ -40,6 +40,7 @@ struct publisher {
     struct publisher_home *shards;
     size_t shard_count;
     struct publisher_home aggregator;
+    struct publisher_home history; /* .mailbox NULL: nobody sends snapshots */
 
     /* told by other threads */
     atomic_bool stop_asked;

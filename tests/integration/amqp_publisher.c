@@ -80,6 +80,37 @@ Test(amqp_publisher, portfolio_is_published_and_comes_home, .timeout = 60)
     rig_finish(&rig);
 }
 
+static struct snapshot_announcement snapshot;
+static char snapshot_body[] = "{\"event_type\":\"position_snapshot_created\"}";
+
+static void send_snapshot(void)
+{
+    snapshot.head.type = MESSAGE_SNAPSHOT;
+    snapshot.snapshot_id = uuid_generate();
+    snapshot.body = snapshot_body;
+    snapshot.body_len = sizeof snapshot_body - 1;
+    snprintf(snapshot.trace_id, sizeof snapshot.trace_id, "ts");
+    struct message *message = &snapshot.head;
+    mailbox_send_reserved(rig.publisher_mailbox, 3, &message);
+}
+
+Test(amqp_publisher, snapshot_is_published_under_its_identifier_and_comes_home, .timeout = 60)
+{
+    amqp_message_t published;
+    char id[UUID_TEXT_LEN];
+    rig_start(&rig, (struct rig_options){RIG_DEFAULTS});
+    send_snapshot();
+    cr_assert_eq(rig_receive(rig.history_mailbox, RIG_WAIT_MS), &snapshot.head);
+    uuid_format(&snapshot.snapshot_id, id);
+    cr_assert(rig_get(&rig, QUEUE_SNAPSHOT_CREATED, &published));
+    cr_assert_eq(memcmp(published.properties.message_id.bytes, id, sizeof id), 0);
+    cr_assert_str_eq(rig_header(&published, "trace_id"), "ts");
+    expect_body_contains(&published, snapshot_body);
+    amqp_destroy_message(&published);
+    cr_assert_eq(metric_value(METRIC_PUBLISHED_SNAPSHOT), 1);
+    rig_finish(&rig);
+}
+
 Test(amqp_publisher, more_than_the_window_is_published_in_order, .timeout = 60)
 {
     rig_start(&rig, (struct rig_options){.prefetch = 10, .window = 7, .heartbeat_s = 10});
@@ -269,6 +300,7 @@ Test(amqp_publisher, stop_sends_what_is_unconfirmed_home_unsettled, .timeout = 6
     refused.head.type = MESSAGE_DEAD_LETTER;
     struct message *message = &refused.head;
     mailbox_send_reserved(dead_letters, 0, &message);
+    send_snapshot();
 
     int64_t began_us = clock_steady_us();
     consumer_stop(rig.consumer, 1000);
@@ -278,6 +310,8 @@ Test(amqp_publisher, stop_sends_what_is_unconfirmed_home_unsettled, .timeout = 6
     cr_assert_eq(announcements[0].settles, delivery, "still attached");
     cr_assert_eq(rig_receive(rig.consumer_mailbox, 0), &refused.head);
     cr_assert_eq(refused.generation, 0, "no connection acknowledges it");
+    cr_assert_eq(rig_receive(rig.history_mailbox, 0), &snapshot.head);
+    cr_assert(uuid_is_equal(&snapshot.snapshot_id, &(struct uuid){0}), "no row of the outbox is deleted for it");
     rig_ctl("set_vm_memory_high_watermark 0.6");
     rig_expect_counts(RIG_ORDERS, "1\t0");
     rig_finish(&rig);

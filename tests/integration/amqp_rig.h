@@ -31,7 +31,7 @@ enum { RIG_WAIT_MS = 20000 };
 struct rig {
     struct board board;
     struct asset_pattern assets;
-    struct mailbox *consumer_mailbox, *publisher_mailbox, *shard_mailbox, *aggregator_mailbox;
+    struct mailbox *consumer_mailbox, *publisher_mailbox, *shard_mailbox, *aggregator_mailbox, *history_mailbox;
     struct consumer *consumer;
     struct publisher *publisher;
     amqp_connection_state_t driver; /* the test's own connection */
@@ -289,8 +289,9 @@ static inline void rig_make_actors(struct rig *rig, const struct rig_options *op
      * letters, shard, aggregator */
     rig->shard_mailbox = mailbox_create("shard", (uint32_t[]){prefetch, 4096}, 2);
     rig->consumer_mailbox = mailbox_create("consumer", (uint32_t[]){prefetch, prefetch}, 2);
-    rig->publisher_mailbox = mailbox_create("publisher", (uint32_t[]){prefetch, 4096, 4}, 3);
+    rig->publisher_mailbox = mailbox_create("publisher", (uint32_t[]){prefetch, 4096, 4, 4}, 4);
     rig->aggregator_mailbox = mailbox_create("aggregator", (uint32_t[]){4}, 1);
+    rig->history_mailbox = mailbox_create("history", (uint32_t[]){4}, 1);
     const struct consumer_route shard_route = {.mailbox = rig->shard_mailbox, .lane = 0};
     const struct consumer_route dead_letters = {.mailbox = rig->publisher_mailbox, .lane = 0};
     rig->consumer = consumer_create(&consumer_settings, &rig->board, rig->consumer_mailbox, &shard_route, 1,
@@ -300,13 +301,18 @@ static inline void rig_make_actors(struct rig *rig, const struct rig_options *op
     const struct publisher_home to_aggregator = {.mailbox = rig->aggregator_mailbox, .lane = 0};
     rig->publisher = publisher_create(&publisher_settings, &rig->board, rig->publisher_mailbox, to_consumer, &to_shard,
                                       1, to_aggregator);
+    publisher_set_history(rig->publisher, (struct publisher_home){.mailbox = rig->history_mailbox, .lane = 0});
 }
 
 /* Fresh queues, consumer and publisher started and connected. */
 static inline void rig_start(struct rig *rig, struct rig_options options)
 {
-    static const char *const queues[] = {RIG_MARKET, RIG_ORDERS, QUEUE_POSITION_UPDATED, QUEUE_PORTFOLIO_UPDATED,
-                                         QUEUE_DEAD_LETTER};
+    static const char *const queues[] = {RIG_MARKET,
+                                         RIG_ORDERS,
+                                         QUEUE_POSITION_UPDATED,
+                                         QUEUE_PORTFOLIO_UPDATED,
+                                         QUEUE_DEAD_LETTER,
+                                         QUEUE_SNAPSHOT_CREATED};
     memset(rig, 0, sizeof *rig);
     rig->driver = rig_connect();
     for (size_t i = 0; !options.keep_queues && i < sizeof queues / sizeof queues[0]; i++)
@@ -333,6 +339,7 @@ static inline void rig_finish(struct rig *rig)
     mailbox_destroy(rig->publisher_mailbox);
     mailbox_destroy(rig->shard_mailbox);
     mailbox_destroy(rig->aggregator_mailbox);
+    mailbox_destroy(rig->history_mailbox);
     asset_pattern_finish(&rig->assets);
     amqp_destroy_connection(rig->driver);
 }

@@ -57,7 +57,7 @@ Test(consumer_pool, body_of_impossible_length_is_refused_without_being_counted)
     struct consumer_pool pool;
     consumer_pool_init(&pool, 1);
     struct delivery *delivery = consumer_pool_get(&pool);
-    cr_assert_eq(consumer_pool_body(&pool, delivery, SIZE_MAX / 4), STATUS_FULL);
+    cr_assert_eq(consumer_pool_body(&pool, delivery, (size_t)POOL_BODY_LEN_MAX + 1), STATUS_FULL);
     cr_assert_eq(pool.heap_len, 0);
     consumer_pool_put(&pool, delivery);
     consumer_pool_finish(&pool);
