@@ -13,18 +13,9 @@
 #include <stdatomic.h>
 
 #include "directory.h"
+#include "tsan.h"
 
 enum { DIRECTORY_CACHE_LINE = 64 };
-
-#ifdef __SANITIZE_THREAD__
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#define TSAN_ACQUIRE(address) __tsan_acquire(address)
-#define TSAN_RELEASE(address) __tsan_release(address)
-#else
-#define TSAN_ACQUIRE(address) ((void)0)
-#define TSAN_RELEASE(address) ((void)0)
-#endif
 
 /* ---- memory of one kind, for one part; only its writer touches it ---- */
 

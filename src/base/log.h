@@ -5,7 +5,10 @@
  * no system call, no printf) and a writer thread in service/ drains all rings to standard output. When a ring is full
  * the line is dropped and counted. Threads that never registered (start-up code, tests) share a ring behind a mutex.
  *
- * Event names are snake_case and belong to one call site each. Never log a key, a password or a message body.
+ * A text too long is cut between two characters and fields beyond LOG_LINE_LEN_MAX are left out; such a line says
+ * "line_cut":true. Lines of a registered thread say its name ("thread").
+ *
+ * Event names are snake_case literals and belong to one call site each. Never log a key, a password or a message body.
  */
 #ifndef PM_LOG_H
 #define PM_LOG_H
@@ -16,7 +19,7 @@
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
-enum { LOG_LINE_LEN_MAX = 1024 }; /* bytes of encoded fields; what goes beyond is cut at a field's border and marked */
+enum { LOG_LINE_LEN_MAX = 1024 }; /* bytes of encoded fields, about 24 of them for each field's head */
 
 enum log_field_kind { LOG_FIELD_TEXT, LOG_FIELD_INT, LOG_FIELD_BOOL };
 
@@ -34,7 +37,10 @@ struct log_field log_bytes(const char *key, const char *text, size_t len);
 struct log_field log_int(const char *key, int64_t value);
 struct log_field log_bool(const char *key, bool value);
 
-/* Gives the calling thread a ring of its own (64 KiB) under a name. Thread: each once, before it logs. */
+/*
+ * Gives the calling thread a ring of its own (64 KiB) under a name, of which 15 characters count. It stays for the life
+ * of the process; threads after the 64th share the unregistered threads' ring. Thread: each once, before it logs.
+ */
 void log_register_thread(const char *name);
 
 /* Lines below this level are not even encoded. Thread: any. */
@@ -56,16 +62,20 @@ void log_event(enum log_level level, const char *event, const char *trace_id, co
         }                                                                                                              \
     } while (0)
 
-/* Lines lost because a ring was full, since the start. Thread: any. */
+/* Lines lost because a ring was full or could not be written, since the start. Thread: any. */
 uint64_t log_dropped_count(void);
 
 /*
- * Writes what the rings hold to fd as lines, oldest first within a ring. Returns the number of lines.
- * Thread: one drainer at a time (the writer thread of service/, or a test). Blocks: in write(2).
+ * Writes what the rings hold to fd as lines, oldest first within a ring, then a line log_lines_dropped if any were lost
+ * since the last time. Takes what is there when it begins. Returns the number of lines. Thread: one drainer at a time
+ * (the writer thread of service/, or a test). Blocks: in write(2).
  */
 size_t log_drain(int fd, const char *service_name);
 
-/* An fd that is readable when lines wait (an eventfd, written only when the drainer sleeps). Thread: the drainer. */
+/*
+ * An fd that is readable when lines wait (an eventfd, written only when the drainer sleeps: after log_drain() has
+ * returned until it is called again). Thread: the drainer.
+ */
 int log_wake_fd(void);
 
 #endif

@@ -21,18 +21,9 @@
 
 #include "check.h"
 #include "metrics.h"
+#include "tsan.h"
 
 enum { CACHE_LINE = 64, RING_LEN_MIN = 4, CAPACITY_MAX = 1048576 };
-
-#ifdef __SANITIZE_THREAD__
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#define TSAN_ACQUIRE(address) __tsan_acquire(address)
-#define TSAN_RELEASE(address) __tsan_release(address)
-#else
-#define TSAN_ACQUIRE(address) ((void)0)
-#define TSAN_RELEASE(address) ((void)0)
-#endif
 
 /* ck_ring keeps its consumer's, its producer's and its constant words on cache lines of their own. */
 struct lane {
