@@ -108,7 +108,7 @@ struct delivery {
     char trace_id[TRACE_ID_LEN_MAX + 1];   /* never empty: made on arrival where none came */
     char identity[IDENTITY_LEN_MAX + 1];   /* executions; empty: none, counted each time */
     char order_key[ORDER_KEY_LEN_MAX + 1]; /* executions; empty: no order named */
-    uint64_t fingerprint; /* executions: of asset, mode, side, leg, order, quantity, price as said; tells a repeat from
+    uint64_t fingerprint; /* executions: of asset, mode, side, order, quantity, price as said; tells a repeat from
                              a conflict */
     union {
         struct execution execution;
