@@ -91,3 +91,23 @@ def asset():
 @pytest.fixture
 def other_asset():
     return f"T{next(_assets):05d}USDT"
+
+
+@pytest.fixture
+def instead(world, service):
+    """Runs a service with other settings in place of the file's service, which is started again afterwards."""
+    others = []
+
+    def start(settings, prepare=None):
+        assert service.stop()[0] == 0
+        other = world.service(settings)
+        others.append(other)
+        if prepare is not None:
+            prepare(other)
+        return other.start()
+
+    yield start
+    for other in others:
+        other.kill()
+    if service.process.poll() is not None:
+        service.start()

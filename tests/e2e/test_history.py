@@ -54,14 +54,10 @@ def test_nothing_can_be_snapshot_or_validated_that_is_not_there(service):
         assert answer.status_code == 404 and answer.json()["error_code"] == "NOT_FOUND"
 
 
-def test_snapshots_are_taken_by_the_timer(world, service, held, asset):
-    assert service.stop()[0] == 0
-    try:
-        timed = world.service({"POSITION_MANAGER_SNAPSHOT_INTERVAL": "1"}).start()
-        wait_until(lambda: timed.get(f"/api/v1/positions/{asset}/snapshots").json()["count"] >= 1)
-        assert timed.stop()[0] == 0
-    finally:
-        service.start()
+def test_snapshots_are_taken_by_the_timer(instead, held, asset):
+    timed = instead({"POSITION_MANAGER_SNAPSHOT_INTERVAL": "1"})
+    wait_until(lambda: timed.get(f"/api/v1/positions/{asset}/snapshots").json()["count"] >= 1)
+    assert timed.stop()[0] == 0
 
 
 @pytest.fixture

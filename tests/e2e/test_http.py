@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 
@@ -199,58 +198,46 @@ def test_an_empty_portfolio_is_all_zeros(servers, world, tmp_path):
         other.close()
 
 
-def test_the_exposure_limit(world, broker, service, held):
-    assert service.stop()[0] == 0
-    try:
-        limited = world.service({"POSITION_MANAGER_PORTFOLIO_MAX_EXPOSURE_USDT": "100"}).start()
-        assert limited.get("/api/v1/portfolio/exposure").json()["limit_exceeded"] is True
-        assert limited.stop()[0] == 0
-    finally:
-        service.start()
+def test_the_exposure_limit(instead, held):
+    limited = instead({"POSITION_MANAGER_PORTFOLIO_MAX_EXPOSURE_USDT": "100"})
+    assert limited.get("/api/v1/portfolio/exposure").json()["limit_exceeded"] is True
+    assert limited.stop()[0] == 0
 
 
-def test_rate_limits_per_key(world, service):
-    assert service.stop()[0] == 0
-    try:
-        limited = world.service({"POSITION_MANAGER_RATE_LIMIT_ENABLED": "true", "POSITION_MANAGER_RATE_LIMIT_DEFAULT": "5",
-                                 "POSITION_MANAGER_RATE_LIMIT_OVERRIDES": "generous-key:1000"}).start()
-        answers = [limited.get("/api/v1/positions") for _ in range(8)]
-        assert [answer.status_code for answer in answers[:5]] == [200] * 5
-        refused = answers[-1]
-        expect_error(refused, 429, "RATE_LIMITED")
-        assert int(refused.headers["Retry-After"]) >= 1
-        for answer in answers:
-            assert answer.headers["RateLimit-Limit"] == "5"
-            assert answer.headers["RateLimit-Remaining"].isdigit() and answer.headers["RateLimit-Reset"].isdigit()
-        for _ in range(20):
-            answer = limited.http.get("/api/v1/positions", headers={"X-API-Key": "generous-key"})
-            assert answer.status_code == 200 and answer.headers["RateLimit-Limit"] == "1000"
-        assert limited.get("/health").status_code == 200
-        wait_until(lambda: any("rate" in line.get("event", "") for line in limited.log()))
-        text = limited.log_path.read_text()
-        assert API_KEY not in text and "generous-key" not in text
-        assert limited.stop()[0] == 0
-    finally:
-        service.start()
+def test_rate_limits_per_key(instead):
+    limited = instead({"POSITION_MANAGER_RATE_LIMIT_ENABLED": "true", "POSITION_MANAGER_RATE_LIMIT_DEFAULT": "5",
+                       "POSITION_MANAGER_RATE_LIMIT_OVERRIDES": "generous-key:1000"})
+    answers = [limited.get("/api/v1/positions") for _ in range(8)]
+    assert [answer.status_code for answer in answers[:5]] == [200] * 5
+    refused = answers[-1]
+    expect_error(refused, 429, "RATE_LIMITED")
+    assert int(refused.headers["Retry-After"]) >= 1
+    for answer in answers:
+        assert answer.headers["RateLimit-Limit"] == "5"
+        assert answer.headers["RateLimit-Remaining"].isdigit() and answer.headers["RateLimit-Reset"].isdigit()
+    for _ in range(20):
+        answer = limited.http.get("/api/v1/positions", headers={"X-API-Key": "generous-key"})
+        assert answer.status_code == 200 and answer.headers["RateLimit-Limit"] == "1000"
+    assert limited.get("/health").status_code == 200
+    wait_until(lambda: any("rate" in line.get("event", "") for line in limited.log()))
+    text = limited.log_path.read_text()
+    assert API_KEY not in text and "generous-key" not in text
+    assert limited.stop()[0] == 0
 
 
-def test_tls_with_alpn(world, service, tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.fail("openssl is needed to make a certificate")
+def test_tls_with_alpn(instead, tmp_path):
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
                     "/CN=localhost", "-keyout", str(key), "-out", str(certificate)], check=True, stderr=subprocess.DEVNULL)
-    assert service.stop()[0] == 0
-    try:
-        secure = world.service({"POSITION_MANAGER_TLS_CERT": certificate, "POSITION_MANAGER_TLS_KEY": key})
-        secure.http.close()
-        secure.http = httpx.Client(base_url=f"https://127.0.0.1:{secure.port}", verify=False, http2=True, headers={"X-API-Key": API_KEY})
-        secure.start()
-        assert secure.get("/api/v1/positions").http_version == "HTTP/2"
-        assert httpx.get(f"https://127.0.0.1:{secure.port}/health", verify=False).http_version == "HTTP/1.1"
-        assert secure.stop()[0] == 0
-    finally:
-        service.start()
+
+    def speak_tls(other):
+        other.http.close()
+        other.http = httpx.Client(base_url=f"https://127.0.0.1:{other.port}", verify=False, http2=True, headers={"X-API-Key": API_KEY})
+
+    secure = instead({"POSITION_MANAGER_TLS_CERT": certificate, "POSITION_MANAGER_TLS_KEY": key}, speak_tls)
+    assert secure.get("/api/v1/positions").http_version == "HTTP/2"
+    assert httpx.get(f"https://127.0.0.1:{secure.port}/health", verify=False).http_version == "HTTP/1.1"
+    assert secure.stop()[0] == 0
 
 
 def test_the_log_is_json_with_known_fields(service, held):

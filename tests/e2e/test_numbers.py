@@ -38,7 +38,7 @@ def test_large_quantities_at_small_prices(service, broker, db, asset):
     service.expect(asset, version=2, unrealized_pnl="1000.00")
     broker.fill(asset, "Sell", "99999999999.99999999", "0.12345678")
     service.expect(asset, version=3, size="0.00000001", realized_pnl="0.00")
-    assert str(db.row(asset)["size"]) == "0.00000001"
+    assert f'{db.row(asset)["size"]:f}' == "0.00000001"
 
 
 def test_sizes_up_to_the_limit_and_not_beyond(service, broker, db, asset):
