@@ -148,20 +148,24 @@ Test(storage_committer, one_identity_in_two_items_is_counted_once)
     struct commit_item *items[] = {rig_item(&rig, 0, &btc), rig_item(&rig, 1, &eth)};
     struct delivery *deliveries[] = {rig_execution(&rig, items[0], "x:1", 1, NULL),
                                      rig_execution(&rig, items[1], "x:1", 2, NULL)};
-    /* Both in one group: the committer is kept busy by a locked table until both wait. */
+    /* Both in one group: the committer is kept busy with another until both wait. */
+    const struct position sol = rig_position("SOLUSDT", POSITION_MODE_ONE_WAY, 0);
+    rig_execution(&rig, rig_item(&rig, 2, &sol), "x:0", 1, NULL);
     rig_execute(&rig, "BEGIN; LOCK TABLE position_manager_journal IN ACCESS EXCLUSIVE MODE");
+    rig_send(&rig, 2);
+    rig_execute(&rig, "SELECT pg_sleep(0.1)");
     rig_send(&rig, 0);
     rig_send(&rig, 1);
-    rig_execute(&rig, "SELECT pg_sleep(0.2); COMMIT");
-    cr_assert_not_null(rig_receive(&rig, 10000));
-    cr_assert_not_null(rig_receive(&rig, 10000));
+    rig_execute(&rig, "COMMIT");
+    for (size_t i = 0; i < RIG_SHARDS; i++)
+        cr_assert_not_null(rig_receive(&rig, 10000));
     const size_t second = items[0]->outcome == COMMIT_DONE;
     cr_assert_eq(items[1 - second]->outcome, COMMIT_DONE);
     cr_assert_eq(items[second]->outcome, COMMIT_REDO);
     cr_assert(deliveries[second]->identity_known);
     cr_assert_eq(deliveries[second]->known_fingerprint, deliveries[1 - second]->fingerprint);
-    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_journal"), 1);
-    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 1);
+    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_journal WHERE identity = 'x:1'"), 1);
+    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 2);
 }
 
 Test(storage_committer, twins_in_one_request_commit_the_first_and_mark_the_second)
@@ -208,6 +212,30 @@ Test(storage_committer, somebody_elses_change_is_a_conflict_with_the_row_as_it_i
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_journal"), 0);
 }
 
+Test(storage_committer, changed_version_alone_spoils_the_transaction)
+{
+    const struct position position = store("AUSDT", POSITION_MODE_ONE_WAY);
+    rig_execute(&rig, "UPDATE positions SET version = 9");
+    const struct commit_item *item = rig_item(&rig, 0, &position);
+    rig_commit(&rig, 0);
+    cr_assert_eq(item->outcome, COMMIT_CONFLICT);
+    cr_assert_eq(item->found.version, 9);
+}
+
+Test(storage_committer, identity_alone_spoils_the_transaction)
+{
+    const struct position a = rig_position("AUSDT", POSITION_MODE_ONE_WAY, 0),
+                          b = rig_position("BUSDT", POSITION_MODE_ONE_WAY, 0);
+    rig_execution(&rig, rig_item(&rig, 0, &a), "x:1", 1, NULL);
+    rig_commit(&rig, 0);
+    rig_clear(&rig);
+    struct commit_item *item = rig_item(&rig, 0, &b);
+    rig_execution(&rig, item, "x:1", 1, NULL);
+    rig_commit(&rig, 0);
+    cr_assert_eq(item->outcome, COMMIT_REDO);
+    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 1);
+}
+
 Test(storage_committer, row_without_version_is_at_version_zero)
 {
     rig_execute(&rig, "INSERT INTO positions (asset, mode, version) VALUES ('AUSDT', 'one-way', NULL)");
@@ -224,7 +252,10 @@ Test(storage_committer, locked_row_holds_up_no_other)
     struct position locked = store("AUSDT", POSITION_MODE_ONE_WAY), other = store("BUSDT", POSITION_MODE_ONE_WAY);
     rig_execute(&rig, "BEGIN; SELECT FROM positions WHERE asset = 'AUSDT' FOR UPDATE");
     const int64_t started_us = clock_steady_us();
+    int64_t second_us = 0;
     for (int round = 0; round < 20; round++) {
+        if (round == 1)
+            second_us = clock_steady_us();
         struct commit_item *items[] = {rig_item(&rig, 0, &locked), rig_item(&rig, 1, &other)};
         rig_send(&rig, 0);
         rig_send(&rig, 1);
@@ -236,15 +267,23 @@ Test(storage_committer, locked_row_holds_up_no_other)
         rig_clear(&rig);
     }
     cr_assert_lt(clock_steady_us() - started_us, 3000000);
+    cr_assert_gt(clock_steady_us() - second_us, 19 * 15000, "its shard must not spin");
     rig_execute(&rig, "COMMIT");
     enum commit_outcome outcome = COMMIT_REDO;
     for (int round = 0; round < 200 && outcome == COMMIT_REDO; round++) {
         const struct commit_item *item = rig_item(&rig, 0, &locked);
         rig_commit(&rig, 0);
         outcome = item->outcome;
+        locked = outcome == COMMIT_DONE ? item->row : locked;
         rig_clear(&rig);
     }
     cr_assert_eq(outcome, COMMIT_DONE);
+    /* From now on it goes with the others again. */
+    const uint64_t commits = metric_value(METRIC_COMMITS);
+    rig_item(&rig, 0, &locked);
+    rig_item(&rig, 0, &other);
+    rig_commit(&rig, 0);
+    cr_assert_eq(metric_value(METRIC_COMMITS), commits + 1);
 }
 
 Test(storage_committer, value_that_the_server_refuses_holds_up_no_other)
@@ -353,7 +392,7 @@ Test(storage_committer, empty_requests_are_answered)
     cr_assert_eq(rig_receive(&rig, 10000), &rig.lookups[0].head);
 }
 
-Test(storage_committer, full_requests_of_all_shards_are_one_transaction)
+Test(storage_committer, full_requests_of_all_shards_are_committed)
 {
     char asset[16];
     for (size_t shard = 0; shard < RIG_SHARDS; shard++) {
@@ -363,10 +402,10 @@ Test(storage_committer, full_requests_of_all_shards_are_one_transaction)
             rig_item(&rig, shard, &position);
         }
     }
-    rig_send(&rig, 0);
-    rig_send(&rig, 1);
-    cr_assert_not_null(rig_receive(&rig, 10000));
-    cr_assert_not_null(rig_receive(&rig, 10000));
+    for (size_t shard = 0; shard < RIG_SHARDS; shard++)
+        rig_send(&rig, shard);
+    for (size_t shard = 0; shard < RIG_SHARDS; shard++)
+        cr_assert_not_null(rig_receive(&rig, 10000));
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), RIG_SHARDS * COMMIT_ITEMS_MAX);
 }
 

@@ -11,7 +11,7 @@
 #include "message.h"
 #include "storage.h"
 
-enum { RIG_SHARDS = 2, RIG_DELIVERIES_MAX = 64, RIG_LOADED_MAX = 64 };
+enum { RIG_SHARDS = 3, RIG_DELIVERIES_MAX = 64, RIG_LOADED_MAX = 64 };
 
 struct rig {
     struct storage_settings settings;
