@@ -136,15 +136,16 @@ static enum status log_in(struct broker_link *link, const struct broker_settings
                                                         settings->user, settings->password));
 }
 
-/* A peer that vanished without a word is noticed even while something is unsent. */
-static void set_socket_options(int fd, int heartbeat_s)
+/*
+ * A peer that vanished without a word is noticed by missing heartbeats, and by keep-alives where there are none. No
+ * TCP_USER_TIMEOUT: a broker under alarm does not read for as long as that lasts, and it would count against it.
+ */
+static void set_socket_options(int fd)
 {
     int on = 1;
-    unsigned user_timeout_ms = (unsigned)(heartbeat_s > 0 ? heartbeat_s * 2 : 20) * 1000;
     int idle_s = 10, interval_s = 5, probes = 3;
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
@@ -167,7 +168,7 @@ static enum status connect_and_log_in(struct broker_link *link, const struct bro
     if (error != AMQP_STATUS_OK)
         return lost_by_library(link, "connect", error);
     link->fd = amqp_get_sockfd(link->state);
-    set_socket_options(link->fd, settings->heartbeat_s);
+    set_socket_options(link->fd);
     (void)amqp_set_handshake_timeout(link->state, &timeout);
     (void)amqp_set_rpc_timeout(link->state, &timeout);
     enum status status = log_in(link, settings, role);

@@ -103,6 +103,7 @@ static void take_home(struct consumer *consumer)
             handle_settled(consumer, batch[i]);
         }
     } while (count == SETTLED_A_TURN);
+    atomic_store_explicit(&consumer->outstanding, consumer->travelling, memory_order_release);
     consumer_dispatch_waiting(consumer);
 }
 
@@ -234,7 +235,11 @@ void consumer_quiesce(struct consumer *consumer)
 
 size_t consumer_outstanding(const struct consumer *consumer)
 {
-    return atomic_load_explicit(&consumer->outstanding, memory_order_acquire);
+    /* While the thread has not seen the request to quiesce, one more may be on its way. In this order: what was sent
+     * before `quiesced` is in `outstanding`. */
+    bool is_pending = atomic_load_explicit(&consumer->quiesce_asked, memory_order_acquire) &&
+                      !atomic_load_explicit(&consumer->quiesced, memory_order_acquire);
+    return atomic_load_explicit(&consumer->outstanding, memory_order_acquire) + (is_pending ? 1 : 0);
 }
 
 void consumer_stop(struct consumer *consumer, int deadline_ms)

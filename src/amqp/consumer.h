@@ -52,7 +52,10 @@ enum status consumer_start(struct consumer *consumer) PM_MUST_USE;
 
 /* Stop, first step: no new deliveries are taken (basic.cancel); settled ones are still acknowledged. Thread: any. */
 void consumer_quiesce(struct consumer *consumer);
-/* Deliveries not yet settled. Thread: any. */
+/*
+ * Deliveries not yet settled; never too few: once quiesce was asked for, 0 means that nothing travels and nothing will.
+ * Thread: any.
+ */
 size_t consumer_outstanding(const struct consumer *consumer);
 /* Last step: acknowledges what is settled, closes, ends the thread. Blocks: until it ended, at most about deadline_ms.
  */

@@ -127,7 +127,9 @@ static void send_off(struct consumer *consumer, struct delivery *delivery)
         route = &consumer->shards[shard];
     }
     delivery->head.next = NULL;
+    /* Counted before it leaves: whoever waits for the end must never see too few. */
     consumer->travelling++;
+    atomic_store_explicit(&consumer->outstanding, consumer->travelling, memory_order_release);
     struct message *message = &delivery->head;
     mailbox_send_reserved(route->mailbox, route->lane, &message);
 }
@@ -140,7 +142,6 @@ void consumer_dispatch_waiting(struct consumer *consumer)
             break;
         send_off(consumer, (struct delivery *)message);
     }
-    atomic_store_explicit(&consumer->outstanding, consumer->travelling, memory_order_release);
 }
 
 void consumer_arrival_complete(struct consumer *consumer)

@@ -113,6 +113,7 @@ void consumer_cancel(struct consumer *consumer)
     consumer->is_cancelled = true;
     atomic_store_explicit(&consumer->board->inbound_connected, false, memory_order_relaxed);
     consumer_drop_unsent(consumer);
+    atomic_store_explicit(&consumer->quiesced, true, memory_order_release);
     if (!consumer->is_consuming)
         return;
     char tag[TAG_LEN + 1];

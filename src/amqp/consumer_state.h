@@ -52,6 +52,7 @@ struct consumer {
 
     /* told by other threads */
     atomic_bool quiesce_asked;
+    atomic_bool quiesced; /* written by the consumer's thread: nothing new leaves any more */
     atomic_bool stop_asked;
     atomic_int_fast64_t stop_by_us;
     atomic_size_t outstanding; /* written by the consumer's thread */

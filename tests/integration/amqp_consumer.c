@@ -54,6 +54,9 @@ Test(amqp_consumer, delivery_is_decoded_and_acknowledged_only_when_settled, .tim
     rig_expect_counts(RIG_ORDERS, "0\t0");
     rig_expect_counts(RIG_MARKET, "0\t0");
     cr_assert_eq(consumer_outstanding(rig.consumer), 0);
+    consumer_quiesce(rig.consumer);
+    rig_wait_flag(&rig.board.inbound_connected, false, "not consuming any more");
+    cr_assert_eq(consumer_outstanding(rig.consumer), 0);
     cr_assert_eq(metric_value(METRIC_DELIVERIES_ACKED), 11);
     cr_assert_eq(atomic_load(&rig.board.oldest_unacked_at_us), 0);
     rig_finish(&rig);
