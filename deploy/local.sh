@@ -89,7 +89,8 @@ wait_for_health() {
     local tries=150
     until service_is_healthy; do
         tries=$((tries - 1))
-        if [ "$tries" = 0 ] || ! service_is_running; then
+        # By its id alone: just after the fork it still bears the name of this script.
+        if [ "$tries" = 0 ] || ! pm_process_is "$run/service.pid"; then
             pm_say "The service did not become healthy; the end of .run/service.log:"
             tail -n 20 "$run/service.log" >&2
             exit 1

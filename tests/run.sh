@@ -155,9 +155,10 @@ presets_of() {
         return
     fi
     case "$1" in
-    unit) echo default asan ;;
+    unit | fuzz) echo default asan ;;
     integration) echo asan ;;
     race) echo asan tsan ;;
+    alarm) echo default asan tsan ;; # each tool has to show that it still barks
     *) echo default ;;
     esac
 }

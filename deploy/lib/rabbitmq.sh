@@ -63,7 +63,8 @@ pm_rabbitmq_is_listening() { pm_port_is_open "$(pm_rabbitmq_port "$1")"; }
 
 # Listening, or gone before it ever listened.
 pm_rabbitmq_has_decided() {
-    pm_rabbitmq_is_listening "$1" || ! pm_process_is "$1/rabbitmq/starter.pid" rabbitmq-server
+    # By its id alone: just after the fork it still bears the name of this script.
+    pm_rabbitmq_is_listening "$1" || ! pm_process_is "$1/rabbitmq/starter.pid"
 }
 
 # pm_rabbitmq_start <dir>: starts the node and waits until it takes connections.

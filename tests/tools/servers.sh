@@ -23,6 +23,8 @@ start() {
     local broker=$!
     pm_postgres_start "$1" off
     wait "$broker"
+    printf '#!/bin/bash\nexec "%s/tests/tools/servers.sh" ctl "%s" "$@"\n' "$root" "$1" >"$1/rabbitmqctl"
+    chmod 755 "$1/rabbitmqctl"
     cat <<END
 PM_TEST_SERVERS=$1
 PM_TEST_PG_HOST=127.0.0.1
@@ -34,6 +36,8 @@ PM_TEST_AMQP_HOST=127.0.0.1
 PM_TEST_AMQP_PORT=$(pm_rabbitmq_port "$1")
 PM_TEST_AMQP_USER=guest
 PM_TEST_AMQP_PASSWORD=guest
+PM_TEST_RABBITMQ_PID=$(cat "$1/rabbitmq/pid")
+PM_TEST_RABBITMQCTL=$1/rabbitmqctl
 END
 }
 
@@ -42,6 +46,7 @@ stop() {
     pm_postgres_stop "$1"
     pm_rabbitmq_purge "$1"
     pm_postgres_purge "$1"
+    rm -f "$1/rabbitmqctl"
 }
 
 case "${1:-}" in
