@@ -252,7 +252,8 @@ static enum status read_figures(const struct places *places, struct decoded *out
     status = read_price(places, out);
     if (status != STATUS_OK)
         return status;
-    execution->fees = DECIMAL_ZERO;
+    /* A total that is not said says nothing of the fees so far; an incremental one is none. */
+    execution->fees = places->is_nested ? DECIMAL_NONE : DECIMAL_ZERO;
     return field_is_said(places->fees) ? decode_decimal(places->fees, DECIMAL_EXCESS_ROUND, out, &execution->fees)
                                        : STATUS_OK;
 }

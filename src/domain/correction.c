@@ -19,8 +19,10 @@ enum status position_apply_correction(const struct position *before, const struc
         *field = "unrealized_pnl";
         return status;
     }
-    if (position_is_same_figures(before, &next))
+    if (position_is_same_figures(before, &next)) {
+        *after = *before;
         return STATUS_UNCHANGED;
+    }
     status = position_raise_version(&next, now_us, field);
     if (status == STATUS_OK)
         *after = next;

@@ -82,6 +82,17 @@ Test(decode_execution, a_nested_execution_is_read_as_a_total)
     cr_expect_eq(execution->executed_at_us, INT64_C(1736935200000000));
 }
 
+Test(decode_execution, a_nested_execution_without_fees_says_nothing_of_them)
+{
+    struct decoded out;
+    enum status status =
+        decode("{\"event_type\":\"filled\",\"event_id\":\"ev-1\",\"order\":{\"order_id\":\"o\",\"asset\":\"ETHUSDT\","
+               "\"side\":\"Sell\",\"filled_quantity\":\"2\",\"average_price\":\"3\"}}",
+               &out);
+    cr_assert_eq(status, STATUS_OK, "%s %s", status_word(status), out.field);
+    cr_expect(decimal_is_none(out.said.execution.fees), "a zero would take back what flat events of the order paid");
+}
+
 Test(decode_execution, aliases_are_read_and_the_first_that_is_said_wins)
 {
     static const struct {
