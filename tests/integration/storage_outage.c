@@ -100,8 +100,8 @@ Test(storage_outage, server_that_turned_read_only_is_waited_for)
     cr_assert(board_says(true, 5000));
     snprintf(sql, sizeof sql, "ALTER DATABASE %s SET default_transaction_read_only = on", rig.database);
     rig_execute(&rig, sql);
-    rig_execute(&rig,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'position-manager'");
+    rig_execute(&rig, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "
+                      "application_name = 'position-manager'");
     const struct commit_item *item = one_execution();
     rig_send(&rig, 0);
     cr_assert_null(rig_receive(&rig, 800));

@@ -14,6 +14,7 @@ if [[ $EUID -eq 0 ]]; then
     as_owner=(runuser -u postgres --)
 fi
 
+# shellcheck disable=SC2317 # the trap calls it
 cleanup() {
     "${as_owner[@]}" "$bin/pg_ctl" -D "$directory/data" -m immediate -s stop >/dev/null 2>&1 || true
     rm -rf "$directory"
