@@ -255,6 +255,7 @@ static void take_found(struct shard *shard, struct work *work, const struct comm
             .short_avg_price = found.short_avg_price,
             .version = found.version,
         };
+        found.announcement_due = true; /* nobody would send it again */
     }
     work->base = found;
     work->row_exists = item->found_exists;
