@@ -122,6 +122,11 @@ static void loop_drain(struct loop *loop)
     loop_accept(loop, INT32_MAX);
     h2o_socket_close(loop->listener);
     h2o_context_request_shutdown(&loop->context);
+    /*
+     * The timer of libh2o's second GOAWAY: after that frame it drops bodies still being uploaded, and a CONTINUATION
+     * frame makes it spin for ever. The first one tells clients enough; idle connections are closed below.
+     */
+    h2o_timeout_unlink(&loop->context.http2._graceful_shutdown_timeout);
     while (loop->guard.count > 0 && loop->guard.now_us < stop_by_us) {
         loop_turn(loop, DRAIN_TURN_MS);
         if (loop->guard.now_us >= idle_close_us)
@@ -140,8 +145,6 @@ static void loop_tear_down(struct loop *loop)
     if (loop->guard.count > 0)
         return;
     h2o_socket_close(loop->wake);
-    /* libh2o does not take back the timer of its second GOAWAY. */
-    h2o_timeout_unlink(&loop->context.http2._graceful_shutdown_timeout);
     h2o_context_dispose(&loop->context);
     h2o_evloop_destroy(loop->evloop);
 }
@@ -192,14 +195,20 @@ void loop_wake(struct loop *loop)
         (void)eventfd_write(loop->wake_fd, 1);
 }
 
-void loop_join(struct loop *loop)
+bool loop_join(struct loop *loop, int64_t until_us)
 {
     if (!loop->is_running)
-        return;
-    pthread_join(loop->thread, NULL);
+        return true;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
+    if (pthread_clockjoin_np(loop->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+        LOG_EVENT(LOG_LEVEL_ERROR, "http_loop_stuck", NULL,
+                  log_int("connections", (int64_t)atomic_load(&loop->shared->connections)));
+        return false;
+    }
     loop->is_running = false;
     /* libh2o's sockets owned the descriptors. */
     loop->listen_fd = loop->wake_fd = -1;
+    return true;
 }
 
 void loop_finish(struct loop *loop)

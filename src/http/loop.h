@@ -76,8 +76,8 @@ enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd) P
 enum status loop_start(struct loop *loop) PM_MUST_USE;
 /* Tells the loop to look at shared->stopping. Thread: any. */
 void loop_wake(struct loop *loop);
-/* Blocks: until the thread has ended. */
-void loop_join(struct loop *loop);
+/* Blocks: until the thread has ended, or until_us (steady): false then, and the loop's memory must stay. */
+bool loop_join(struct loop *loop, int64_t until_us) PM_MUST_USE;
 /* Thread: after loop_join, or where it was never started. */
 void loop_finish(struct loop *loop);
 

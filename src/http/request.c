@@ -107,9 +107,11 @@ static route_answer_fn *find_answer(struct request *request)
         request_fail(request, PROBLEM_NOT_FOUND, "there is nothing at this path; see /openapi.json");
         return NULL;
     }
-    route_answer_fn *answer = request->method == METHOD_POST                                    ? route->post
-                              : request->method == METHOD_GET || request->method == METHOD_HEAD ? route->get
-                                                                                                : NULL;
+    route_answer_fn *answer = NULL;
+    if (request->method == METHOD_GET || request->method == METHOD_HEAD)
+        answer = route->get;
+    else if (request->method == METHOD_POST)
+        answer = route->post;
     if (answer == NULL) {
         request_add_header(request, "allow", route_allow(route));
         request_fail(request, PROBLEM_METHOD_NOT_ALLOWED, "this path does not know this method; see Allow");

@@ -22,12 +22,14 @@ enum {
     HANDSHAKE_MS = 10000,
     STREAMS_MAX = 100,
 };
+#define STUCK_US 500000LL /* beyond the deadline: the loop does not come back from libh2o */
 
 struct server {
     struct shared shared;
     struct loop *loops;
     size_t loop_count;
     uint16_t port;
+    bool is_stuck; /* a loop did not end */
 };
 
 /* Running out of descriptors would make the loops spin on accept, so the limit is below the process' own. */
@@ -134,17 +136,21 @@ enum status server_start(struct server *server)
 
 void server_stop(struct server *server, int deadline_ms)
 {
-    atomic_store(&server->shared.stop_by_us, clock_steady_us() + (int64_t)deadline_ms * 1000);
+    int64_t stop_by_us = clock_steady_us() + (int64_t)deadline_ms * 1000;
+    atomic_store(&server->shared.stop_by_us, stop_by_us);
     atomic_store(&server->shared.stopping, true);
     for (size_t i = 0; i < server->loop_count; i++)
         loop_wake(&server->loops[i]);
     for (size_t i = 0; i < server->loop_count; i++)
-        loop_join(&server->loops[i]);
+        if (!loop_join(&server->loops[i], stop_by_us + STUCK_US))
+            server->is_stuck = true;
 }
 
 void server_destroy(struct server *server)
 {
     if (server == NULL)
+        return;
+    if (server->is_stuck)
         return;
     bool is_empty = atomic_load(&server->shared.connections) == 0;
     for (size_t i = 0; i < server->loop_count; i++)
