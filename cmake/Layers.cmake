@@ -1,3 +1,5 @@
+include("${CMAKE_SOURCE_DIR}/tests/race/environment.cmake")
+
 # One library a folder. A library sees its own folder and the folders it names, nothing else, so an
 # include in the wrong direction does not compile (ARCHITECTURE.md, "The house").
 
@@ -42,5 +44,5 @@ function(pm_unit_tests name)
   endif()
   add_test(NAME unit_${name} COMMAND unit_${name} -j2)
   set_tests_properties(unit_${name} PROPERTIES LABELS unit TIMEOUT 300
-    ENVIRONMENT "ASAN_OPTIONS=abort_on_error=1:detect_leaks=1;UBSAN_OPTIONS=print_stacktrace=1")
+    ENVIRONMENT "${PM_SANITIZER_ENVIRONMENT}")
 endfunction()

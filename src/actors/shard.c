@@ -75,6 +75,13 @@ void shard_destroy(struct shard *shard)
     free(shard);
 }
 
+void shard_make_trace_id(struct shard *shard, char out[TRACE_ID_LEN_MAX + 1])
+{
+    struct uuid uuid = shard->settings.new_uuid(shard->settings.new_uuid_context);
+    uuid_format(&uuid, out);
+    out[UUID_TEXT_LEN] = '\0';
+}
+
 void shard_load(struct shard *shard, const struct position *position)
 {
     (void)directory_publish(shard->settings.part, position);
@@ -83,7 +90,7 @@ void shard_load(struct shard *shard, const struct position *position)
         return;
     struct work *work = shard_work(shard, position->asset, position->mode);
     work->committed_source = SOURCE_VALIDATION;
-    (void)memcpy(work->committed_trace_id, "after-restart", sizeof "after-restart");
+    shard_make_trace_id(shard, work->committed_trace_id);
     shard_announce_later(shard, work, NULL);
 }
 

@@ -89,6 +89,8 @@ void shard_work_unpin(struct shard *shard, struct work *work);
 void shard_queue_commit(struct shard *shard, struct work *work);
 void shard_queue_lookup(struct shard *shard, struct work *work);
 void shard_wake_at(struct shard *shard, int64_t steady_us);
+/* A trace id for what no message caused. */
+void shard_make_trace_id(struct shard *shard, char out[TRACE_ID_LEN_MAX + 1]);
 
 /* ---- shard_wish.c: corrections, prices, snapshot marks (enum delivery_kind) ---- */
 bool delivery_is_wish(const struct delivery *delivery);
