@@ -82,6 +82,18 @@ Test(publisher_window, confirm_said_twice_is_passed_over)
     finish();
 }
 
+Test(publisher_window, confirm_of_long_ago_does_not_hit_the_one_that_has_its_place_now)
+{
+    push(0, LIMIT);
+    confirm(LIMIT, true);
+    push(0, LIMIT);
+    confirm(2 * LIMIT, true);
+    push(0, 1); /* number 17, where number 1 was */
+    cr_assert_eq(confirm(1, false).count, 0);
+    cr_assert_eq(window.count, 1);
+    finish();
+}
+
 Test(publisher_window, confirm_of_what_was_never_published_is_refused)
 {
     struct message_chain out = {0};
