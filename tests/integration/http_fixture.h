@@ -274,14 +274,16 @@ static inline int dial(void)
     return fd;
 }
 
-static inline void say(int fd, const void *bytes, size_t len)
+/* Returns whether all of it was taken. */
+static inline bool say(int fd, const void *bytes, size_t len)
 {
     for (size_t done = 0; done < len;) {
         ssize_t n = send(fd, (const char *)bytes + done, len - done, MSG_NOSIGNAL);
         if (n <= 0)
-            return;
+            return false;
         done += (size_t)n;
     }
+    return true;
 }
 
 /* Reads until the peer closes, `wait_ms` pass in silence, or out is full; terminated. Returns the length. */
