@@ -152,7 +152,7 @@ Test(amqp_publisher, refused_message_is_in_the_dead_letters_unchanged_and_acknow
         cr_assert_str_eq(rig_header(&message, "x-reason"), rows[i].reason, "row %zu", i);
         cr_assert_str_eq(rig_header(&message, "x-source-queue"), rows[i].queue, "row %zu", i);
         cr_assert_eq(strlen(rig_header(&message, "x-trace-id")), 32, "row %zu", i);
-        cr_assert_eq(strncmp(rig_header(&message, "x-failed-at"), "20", 2), 0, "row %zu", i);
+        cr_assert_eq(rig_header(&message, "x-failed-at")[0], '2', "row %zu", i);
         cr_assert_eq((message.properties._flags & AMQP_BASIC_CONTENT_TYPE_FLAG) != 0, i != 1, "row %zu", i);
         cr_assert_eq(message.properties.delivery_mode, 2);
         if (rows[i].field[0] != '\0')
