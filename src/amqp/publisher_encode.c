@@ -35,7 +35,7 @@ static void publish_event(struct frames *frames, const char *queue, const struct
     frames_publish(frames, &publication);
 }
 
-static void encode_announcement(struct frames *frames, const struct announcement *announcement)
+static void append_announcement(struct frames *frames, const struct announcement *announcement)
 {
     char bytes[SCRATCH_LEN_MAX];
     struct text json;
@@ -48,7 +48,7 @@ static void encode_announcement(struct frames *frames, const struct announcement
                   json.len);
 }
 
-static void encode_portfolio(struct frames *frames, const struct portfolio_announcement *portfolio)
+static void append_portfolio(struct frames *frames, const struct portfolio_announcement *portfolio)
 {
     char bytes[SCRATCH_LEN_MAX];
     struct text json;
@@ -59,14 +59,14 @@ static void encode_portfolio(struct frames *frames, const struct portfolio_annou
     publish_event(frames, QUEUE_PORTFOLIO_UPDATED, &portfolio->message_id, portfolio->trace_id, json.bytes, json.len);
 }
 
-static void encode_snapshot(struct frames *frames, const struct snapshot_announcement *snapshot)
+static void append_snapshot(struct frames *frames, const struct snapshot_announcement *snapshot)
 {
     publish_event(frames, QUEUE_SNAPSHOT_CREATED, &snapshot->snapshot_id, snapshot->trace_id, snapshot->body,
                   snapshot->body_len);
 }
 
 /* The original, byte for byte, with what was wrong with it. */
-static void encode_dead_letter(struct frames *frames, const struct delivery *delivery, int64_t wall_us)
+static void append_dead_letter(struct frames *frames, const struct delivery *delivery, int64_t wall_us)
 {
     char id[UUID_TEXT_LEN + 1];
     char failed_at[TIME_TEXT_LEN_MAX];
@@ -97,13 +97,13 @@ static void encode_dead_letter(struct frames *frames, const struct delivery *del
 void publisher_encode(struct frames *frames, const struct message *message, int64_t wall_us)
 {
     if (message->type == MESSAGE_ANNOUNCEMENT)
-        encode_announcement(frames, (const struct announcement *)message);
+        append_announcement(frames, (const struct announcement *)message);
     else if (message->type == MESSAGE_PORTFOLIO)
-        encode_portfolio(frames, (const struct portfolio_announcement *)message);
+        append_portfolio(frames, (const struct portfolio_announcement *)message);
     else if (message->type == MESSAGE_SNAPSHOT)
-        encode_snapshot(frames, (const struct snapshot_announcement *)message);
+        append_snapshot(frames, (const struct snapshot_announcement *)message);
     else if (message->type == MESSAGE_DEAD_LETTER)
-        encode_dead_letter(frames, (const struct delivery *)message, wall_us);
+        append_dead_letter(frames, (const struct delivery *)message, wall_us);
     else
         pm_assert(!"a message the publisher does not take");
 }
