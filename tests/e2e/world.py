@@ -23,7 +23,7 @@ POSITION_QUEUE = "position-manager.position_updated"
 PORTFOLIO_QUEUE = "position-manager.portfolio_updated"
 SNAPSHOT_QUEUE = "position-manager.position_snapshot_created"
 API_KEY = "e2e-key-0123456789"
-TIMEOUT_SECONDS = float(os.environ.get("PM_E2E_TIMEOUT", "10"))
+TIMEOUT_SECONDS = float(os.environ.get("PM_E2E_TIMEOUT", "20"))
 
 
 def wait_until(condition, timeout=TIMEOUT_SECONDS, what="the condition", interval=0.02):
