@@ -185,6 +185,86 @@ void encode_by_asset_member(struct text *text, const char *asset, const struct p
     text_char(text, '}');
 }
 
+void encode_snapshot(struct text *text, const struct snapshot_head *head, const char *data, size_t data_len)
+{
+    text_char(text, '{');
+    FIRST_KEY(text, "id");
+    text_uuid(text, &head->id);
+    NEXT_KEY(text, "position_id");
+    text_uuid(text, &head->position_id);
+    NEXT_KEY(text, "asset");
+    put_word(text, head->asset);
+    NEXT_KEY(text, "mode");
+    put_word(text, position_mode_word(head->mode));
+    NEXT_KEY(text, "snapshot_data");
+    text_raw(text, data, data_len);
+    NEXT_KEY(text, "created_at");
+    text_time(text, head->created_at_us);
+    text_char(text, '}');
+}
+
+void encode_snapshot_created(struct text *text, const struct snapshot_head *head, const struct position *position,
+                             const struct position_context *context, const char *trace_id)
+{
+    TEXT_LITERAL(text, "{\"event_type\":\"position_snapshot_created\"");
+    NEXT_KEY(text, "snapshot_id");
+    text_uuid(text, &head->id);
+    NEXT_KEY(text, "position_id");
+    text_uuid(text, &head->position_id);
+    text_char(text, ',');
+    encode_position_members(text, position, context);
+    NEXT_KEY(text, "snapshot_timestamp");
+    text_time(text, head->created_at_us);
+    NEXT_KEY(text, "trace_id");
+    put_word(text, trace_id);
+    NEXT_KEY(text, "timestamp");
+    text_time(text, context->now_us);
+    text_char(text, '}');
+}
+
+static void put_finding(struct text *text, const struct validation_finding *finding, const char *field,
+                        unsigned digits_min, bool *is_first)
+{
+    if (!finding->differs)
+        return;
+    if (!*is_first)
+        text_char(text, ',');
+    *is_first = false;
+    text_char(text, '{');
+    FIRST_KEY(text, "field");
+    put_word(text, field);
+    NEXT_KEY(text, "stored");
+    text_decimal(text, finding->stored, digits_min);
+    NEXT_KEY(text, "computed");
+    text_decimal(text, finding->computed, digits_min);
+    text_char(text, '}');
+}
+
+void encode_validation(struct text *text, const struct validation_result *result,
+                       const struct position_context *context)
+{
+    text_char(text, '{');
+    FIRST_KEY(text, "is_valid");
+    text_bool(text, result->is_valid);
+    NEXT_KEY(text, "error_message");
+    if (result->error_message == NULL)
+        TEXT_LITERAL(text, "null");
+    else
+        put_word(text, result->error_message);
+    NEXT_KEY(text, "discrepancies");
+    text_char(text, '[');
+    bool is_first = true;
+    put_finding(text, &result->size, "size", DIGITS_SIZE, &is_first);
+    put_finding(text, &result->average_entry_price, "average_entry_price", DIGITS_MONEY, &is_first);
+    text_char(text, ']');
+    NEXT_KEY(text, "updated_position");
+    if (result->updated_position == NULL)
+        TEXT_LITERAL(text, "null");
+    else
+        encode_position(text, result->updated_position, context);
+    text_char(text, '}');
+}
+
 void encode_error(struct text *text, const char *error_code, const char *message, const char *trace_id,
                   const char *details)
 {

@@ -33,6 +33,7 @@ struct step {
 #define SNAPSHOTS "position_snapshots"
 #define JOURNAL   "position_manager_journal"
 #define ORDERS    "position_manager_orders"
+#define OUTBOX    "position_manager_outbox"
 #define APPLIED   "position_manager_migrations"
 #define UTC_NOW   "(now() AT TIME ZONE 'UTC')"
 
@@ -61,6 +62,7 @@ static const struct item shared_items[] = {
     {ITEM_COLUMN, POSITIONS, "last_execution_at", "timestamp"},
     {ITEM_COLUMN, POSITIONS, "market_event_at", "timestamp"},
     {ITEM_COLUMN, POSITIONS, "market_event_digests", "bytea"},
+    {ITEM_COLUMN, POSITIONS, "announcement_due", "boolean"},
     {ITEM_UNIQUE, POSITIONS, "position_manager_positions_id", "id"},
     {ITEM_UNIQUE, POSITIONS, "position_manager_positions_asset_mode", "asset, mode"},
     {ITEM_TABLE, SNAPSHOTS, NULL, "id uuid PRIMARY KEY DEFAULT gen_random_uuid()"},
@@ -86,11 +88,19 @@ static const struct item own_items[] = {
     {ITEM_INDEX, JOURNAL, "position_manager_journal_recorded", "recorded_at"},
     {ITEM_TABLE, ORDERS, NULL,
      "order_id text NOT NULL, asset varchar(20) NOT NULL, mode varchar(20) NOT NULL, "
-     "filled_quantity numeric(20,8) NOT NULL, notional numeric(60,16) NOT NULL, fees numeric(20,8) NOT NULL, "
+     "filled_quantity numeric(38,8) NOT NULL, notional numeric(60,16) NOT NULL, fees numeric(38,8) NOT NULL, "
      "updated_at timestamp NOT NULL DEFAULT " UTC_NOW ", PRIMARY KEY (order_id, asset, mode)"},
     {ITEM_UNIQUE, ORDERS, "position_manager_orders_key", "order_id, asset, mode"},
     {ITEM_TABLE, APPLIED, NULL,
      "version integer PRIMARY KEY, name text NOT NULL, applied_at timestamp NOT NULL DEFAULT " UTC_NOW},
+};
+
+/* Snapshots whose announcement the broker has not confirmed, and what their retention looks along. */
+static const struct item history_items[] = {
+    {ITEM_TABLE, OUTBOX, NULL,
+     "snapshot_id uuid PRIMARY KEY, message text NOT NULL, trace_id text NOT NULL, created_at timestamp NOT NULL"},
+    {ITEM_INDEX, OUTBOX, "position_manager_outbox_created", "created_at, snapshot_id"},
+    {ITEM_INDEX, SNAPSHOTS, "position_manager_snapshots_created", "created_at"},
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -98,6 +108,7 @@ static const struct item own_items[] = {
 static const struct step steps[] = {
     {"1", "positions and snapshots", shared_items, COUNT_OF(shared_items)},
     {"2", "journal, orders, migrations", own_items, COUNT_OF(own_items)},
+    {"3", "outbox of snapshots", history_items, COUNT_OF(history_items)},
 };
 
 /* ---- what is there ---- */
