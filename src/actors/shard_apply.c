@@ -298,6 +298,8 @@ static enum admission admit_execution(struct shard *shard, struct work *work, st
         order_apply(delivery->order, &delivery->fill);
     if (delivery->identity[0] != '\0')
         identities_add_pending(shard->identities, delivery);
+    else
+        work->now.announcement_due = true; /* if it comes again, it does not stand for this change */
     note_execution(work, delivery);
     changed_by(work, SOURCE_ORDER_EXECUTION, delivery);
     applied(shard, work, delivery);

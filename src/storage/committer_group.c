@@ -284,7 +284,6 @@ static enum status run_trials(struct committer *committer)
 
 static void tell_conflict(const struct commit_item *item)
 {
-    metric_add(METRIC_CONFLICTS, 1);
     LOG_EVENT(LOG_LEVEL_WARNING, "position_row_conflict", NULL, log_text("asset", item->row.asset),
               log_text("mode", position_mode_word((enum position_mode)item->row.mode)),
               log_int("expected_version", item->expected_version), log_bool("found", item->found_exists),

@@ -10,7 +10,7 @@
 
 #include "position_rows.h"
 
-enum column_kind { KIND_ID, KIND_TEXT, KIND_MODE, KIND_DECIMAL, KIND_VERSION, KIND_TIME, KIND_WORDS };
+enum column_kind { KIND_ID, KIND_TEXT, KIND_MODE, KIND_DECIMAL, KIND_VERSION, KIND_TIME, KIND_WORDS, KIND_FLAG };
 
 struct column {
     const char *name;
@@ -25,6 +25,7 @@ enum {
     COLUMN_MODE = 2,
     COLUMN_VERSION = 13,
     COLUMN_DIGESTS = 22,
+    COLUMN_ANNOUNCEMENT_DUE = 23,
     COLUMN_EXPECTED = POSITION_COLUMN_COUNT,
 };
 

@@ -35,6 +35,7 @@ void position_params_add(struct position_params *params, const struct position *
     pg_array_text(&params->arrays[COLUMN_MODE], position_mode_word((enum position_mode)position->mode));
     pg_array_int(&params->arrays[COLUMN_VERSION], position->version);
     pg_array_words(&params->arrays[COLUMN_DIGESTS], position->market_digests, position->market_digest_count);
+    pg_array_int(&params->arrays[COLUMN_ANNOUNCEMENT_DUE], position->announcement_due);
     pg_array_int(&params->arrays[COLUMN_EXPECTED], expected_version);
 }
 
@@ -145,6 +146,9 @@ static enum status read_column(size_t i, const char *text, size_t len, bool is_n
         return is_null ? STATUS_OK : read_int(text, (int64_t *)(void *)field);
     case KIND_WORDS:
         return read_words(text, len, out);
+    case KIND_FLAG:
+        out->announcement_due = text[0] == '1';
+        return STATUS_OK;
     }
     return STATUS_INVALID;
 }

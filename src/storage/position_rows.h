@@ -13,7 +13,7 @@
 #include "rows.h"
 
 enum {
-    POSITION_COLUMN_COUNT = 23,
+    POSITION_COLUMN_COUNT = 24,
     POSITION_PARAM_COUNT = POSITION_COLUMN_COUNT + 1, /* and the expected version */
     POSITION_ORDINAL = POSITION_COLUMN_COUNT, /* the column of .find that says which parameter element a row answers */
 };

@@ -38,6 +38,7 @@ const struct column position_columns[POSITION_COLUMN_COUNT] = {
     {TIME_COLUMN(last_execution_at, false)},
     {TIME_COLUMN(market_event_at, false)},
     {"market_event_digests", KIND_WORDS, false, 0},
+    {"announcement_due", KIND_FLAG, false, 0},
 };
 
 static bool is_ours(const char *name)
@@ -76,6 +77,9 @@ static void write_select_list(FILE *out)
         case KIND_WORDS:
             fprintf(out, "%sencode(p.%s, 'hex')", comma, name);
             break;
+        case KIND_FLAG:
+            fprintf(out, "%scoalesce(p.%s, false)::integer::text", comma, name);
+            break;
         }
     }
 }
@@ -90,6 +94,7 @@ static void write_unnest(FILE *out)
                            : kind == KIND_DECIMAL ? "numeric"
                            : kind == KIND_VERSION ? "integer"
                            : kind == KIND_TIME    ? "timestamp"
+                           : kind == KIND_FLAG    ? "integer"
                                                   : "text";
         fprintf(out, "%s$%zu::%s[]", i == 0 ? "" : ", ", i + 1, type);
     }
@@ -101,7 +106,11 @@ static void write_unnest(FILE *out)
 
 static void write_value(FILE *out, size_t i)
 {
-    fprintf(out, position_columns[i].kind == KIND_WORDS ? "decode(u.%s, 'hex')" : "u.%s", position_columns[i].name);
+    const char *form = position_columns[i].kind == KIND_WORDS  ? "decode(u.%s, 'hex')"
+                       : position_columns[i].kind == KIND_FLAG ? "u.%s <> 0"
+                                                               : "u.%s";
+    const char *percent = strchr(form, '%');
+    fprintf(out, "%.*s%s%s", (int)(percent - form), form, position_columns[i].name, percent + 2);
 }
 
 static void write_update(FILE *out, bool id_is_text)
