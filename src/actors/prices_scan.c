@@ -26,6 +26,9 @@ static int64_t due_us(const struct position *position, int64_t staleness_us)
 {
     if (decimal_is_none(position->current_price) || position->price_updated_at_us == TIME_NONE)
         return INT64_MIN;
+    /* A stranger's row may say any time. */
+    if (position->price_updated_at_us >= INT64_MAX - staleness_us)
+        return INT64_MAX;
     /* Older than the threshold, as price_stale has it; not as old as it. */
     return position->price_updated_at_us + staleness_us + 1;
 }
