@@ -84,17 +84,17 @@ static bool write_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
-static void answer(int fd, const struct served *served)
+static void answer(const struct connection *connection, const struct served *served)
 {
     const char *body = served->body == NULL ? "" : served->body;
     size_t repeat = served->repeat == 0 ? 1 : served->repeat;
-    /* No length is announced, so that nobody can refuse a large body before it comes. */
+    /* No length is announced, so that nobody can refuse a large body before it comes. The location would serve. */
     char head[256];
-    int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 %d Word\r\nConnection: close\r\nLocation: http://127.0.0.1:1/\r\n\r\n", served->code);
-    bool is_well = write_all(fd, head, (size_t)len);
+    int len = snprintf(head, sizeof head, "HTTP/1.1 %d Word\r\nConnection: close\r\nLocation: %s/\r\n\r\n",
+                       served->code, connection->server->url);
+    bool is_well = write_all(connection->fd, head, (size_t)len);
     for (size_t i = 0; i < repeat && is_well; i++)
-        is_well = write_all(fd, body, strlen(body));
+        is_well = write_all(connection->fd, body, strlen(body));
 }
 
 static void serve_request(struct connection *connection, const char *text)
@@ -118,7 +118,7 @@ static void serve_request(struct connection *connection, const char *text)
     server->at_once--;
     (void)pthread_mutex_unlock(&server->lock);
     if (!served.is_dropped)
-        answer(connection->fd, &served);
+        answer(connection, &served);
 }
 
 static void *connection_main(void *argument)

@@ -18,7 +18,7 @@ enum { SECOND_US = 10 * 1000, PATIENCE_US = 10 * 1000 * 1000, LOG_MAX = 64 * 102
 static struct served answers[8]; /* the last repeats */
 static size_t answer_count, answered;
 static struct prices_server *server;
-static char log_text_all[LOG_MAX];
+static char logged[LOG_MAX];
 
 static void serve(void *context, const char *request, struct served *out)
 {
@@ -41,20 +41,6 @@ static void stop(void)
 
 TestSuite(subscription, .init = start, .fini = stop, .timeout = 60);
 
-/* What was logged since the last call. */
-static const char *read_log(void)
-{
-    char name[] = "/tmp/pm-subscription-XXXXXX";
-    int fd = mkstemp(name);
-    cr_assert_geq(fd, 0);
-    (void)unlink(name);
-    (void)log_drain(fd, "test");
-    ssize_t len = pread(fd, log_text_all, sizeof log_text_all - 1, 0);
-    (void)close(fd);
-    log_text_all[len < 0 ? 0 : len] = '\0';
-    return log_text_all;
-}
-
 static size_t count_of(const char *text, const char *part)
 {
     size_t count = 0;
@@ -63,8 +49,22 @@ static size_t count_of(const char *text, const char *part)
     return count;
 }
 
-/* Runs the actor until so many requests came, and a little longer. */
-static void run_until(const char *url, const char *key, size_t requests)
+/* Adds what was logged meanwhile to logged. */
+static void read_log(void)
+{
+    char name[] = "/tmp/pm-subscription-XXXXXX";
+    int fd = mkstemp(name);
+    cr_assert_geq(fd, 0);
+    (void)unlink(name);
+    (void)log_drain(fd, "test");
+    size_t len = strlen(logged);
+    ssize_t got = pread(fd, logged + len, sizeof logged - 1 - len, 0);
+    (void)close(fd);
+    logged[got < 0 ? len : len + (size_t)got] = '\0';
+}
+
+/* Runs the actor until so many lines were logged that tell of the gateway, and a little longer; logged is of it. */
+static void run_until(const char *url, const char *key, size_t lines)
 {
     struct directory *directory = directory_create(1);
     uint32_t capacity = PRICES_DELIVERIES_MAX;
@@ -77,13 +77,17 @@ static void run_until(const char *url, const char *key, size_t requests)
                                        .directory = directory,
                                        .shards = &shard,
                                        .shard_count = 1};
+    logged[0] = '\0';
     struct prices *prices = prices_create(&settings, mailbox);
     cr_assert_eq(prices_start(prices), STATUS_OK);
     int64_t until_us = clock_steady_us() + PATIENCE_US;
-    while (prices_server_count(server) < requests && clock_steady_us() < until_us)
-        (void)poll(NULL, 0, 1);
+    while (count_of(logged, "\"gateway_subscri") < lines && clock_steady_us() < until_us) {
+        (void)poll(NULL, 0, 5);
+        read_log();
+    }
     (void)poll(NULL, 0, 100);
     prices_stop(prices);
+    read_log();
     prices_destroy(prices);
     mailbox_destroy(mailbox);
     directory_destroy(directory);
@@ -101,11 +105,10 @@ Test(subscription, each_of_three_answers_means_subscribed_and_it_is_asked_once)
         answer_count = answered = 0;
         answer(codes[i]);
         size_t before = prices_server_count(server);
-        run_until(prices_server_url(server), KEY, before + 1);
+        run_until(prices_server_url(server), KEY, 1);
         cr_expect_eq(prices_server_count(server), before + 1, "%d", codes[i]);
-        const char *log = read_log();
-        cr_expect_eq(count_of(log, "\"gateway_subscribed\""), 1, "%d: %s", codes[i], log);
-        cr_expect_eq(count_of(log, "gateway_subscription_failed"), 0, "%d: %s", codes[i], log);
+        cr_expect_eq(count_of(logged, "\"gateway_subscribed\""), 1, "%d: %s", codes[i], logged);
+        cr_expect_eq(count_of(logged, "gateway_subscription_failed"), 0, "%d: %s", codes[i], logged);
     }
 }
 
@@ -136,40 +139,39 @@ Test(subscription, a_failure_is_tried_again_later_each_time_later_and_never_show
         (void)prices_server_request(server, i, &at_us);
         cr_expect_geq(at_us - before_us, (int64_t)SECOND_US << (i - 1), "%zu", i);
     }
-    const char *log = read_log();
-    cr_expect_eq(count_of(log, "gateway_subscription_failed"), 3, "%s", log);
-    cr_expect_eq(count_of(log, "\"gateway_subscribed\""), 1, "%s", log);
-    cr_expect_eq(count_of(log, KEY), 0, "%s", log);
+    cr_expect_eq(count_of(logged, "gateway_subscription_failed"), 3, "%s", logged);
+    cr_expect_eq(count_of(logged, "\"gateway_subscribed\""), 1, "%s", logged);
+    cr_expect_eq(count_of(logged, KEY), 0, "%s", logged);
 }
 
 Test(subscription, a_gateway_that_cannot_be_asked_is_no_end)
 {
     static const char *const urls[] = {"http://127.0.0.1:1", "gopher://127.0.0.1"};
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
-        run_until(urls[i], KEY, 0);
-        cr_expect_geq(count_of(read_log(), "gateway_subscription_failed"), 2, "%s", urls[i]);
+        run_until(urls[i], KEY, 2);
+        cr_expect_geq(count_of(logged, "gateway_subscription_failed"), 2, "%s", urls[i]);
     }
     /* A key that would be two headers is not sent. */
-    run_until(prices_server_url(server), "a\r\nB: c", 0);
-    cr_expect_geq(count_of(read_log(), "gateway_subscription_failed"), 2);
+    run_until(prices_server_url(server), "a\r\nB: c", 2);
+    cr_expect_geq(count_of(logged, "gateway_subscription_failed"), 2);
     cr_expect_eq(prices_server_count(server), 0);
 }
 
 Test(subscription, without_url_or_key_nobody_is_asked)
 {
-    run_until(NULL, KEY, 0);
-    run_until("", KEY, 0);
-    run_until(prices_server_url(server), NULL, 0);
-    run_until(prices_server_url(server), "", 0);
+    const char *url = prices_server_url(server);
+    const char *const pairs[][2] = {{NULL, KEY}, {"", KEY}, {url, NULL}, {url, ""}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        run_until(pairs[i][0], pairs[i][1], 0);
+        cr_expect_eq(count_of(logged, "gateway"), 0, "%zu: %s", i, logged);
+    }
     cr_expect_eq(prices_server_count(server), 0);
-    cr_expect_eq(count_of(read_log(), "gateway"), 0);
 }
 
 Test(subscription, the_wait_stops_growing_at_a_minute)
 {
     answer(500);
     run_until(prices_server_url(server), KEY, 9);
-    const char *log = read_log();
-    cr_expect_geq(count_of(log, "\"retry_in_ms\":600}"), 2, "%s", log);
-    cr_expect_eq(count_of(log, "\"retry_in_ms\":640"), 0, "%s", log);
+    cr_expect_geq(count_of(logged, "\"retry_in_ms\":600}"), 2, "%s", logged);
+    cr_expect_eq(count_of(logged, "\"retry_in_ms\":640"), 0, "%s", logged);
 }
