@@ -1,0 +1,270 @@
+/*
+ * bench_commit: PostgreSQL's own rate for the statements of the committer, without the service. One transaction writes
+ * a number of journal entries and order totals and updates a number of positions, in one pipeline with its COMMIT.
+ *
+ *   bench_commit <connection string> <positions a transaction> <entries a transaction> <seconds>
+ *
+ * The tables have to be there (the service makes them), with at least as many positions. Prints one JSON object.
+ * The statements are those of storage/committer_connection.c and storage/position_sql.c; a change there belongs here.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libpq-fe.h>
+
+enum { SAMPLES_MAX = 1000000, FORMAT_LEN = 128, ID_LEN = 36 };
+
+static const char journal_sql[] =
+    "INSERT INTO position_manager_journal (position_id, asset, mode, version, source, identity, fingerprint, order_id, "
+    "quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
+    "long_avg_price, short_avg_price) SELECT position_id, asset, mode, version, source, identity, fingerprint, "
+    "order_id, quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
+    "long_avg_price, short_avg_price FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], "
+    "$6::text[], $7::bigint[], $8::text[], $9::numeric[], $10::numeric[], $11::numeric[], $12::timestamp[], "
+    "$13::numeric[], $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::numeric[], $19::numeric[], "
+    "$20::numeric[]) WITH ORDINALITY AS u(position_id, asset, mode, version, source, identity, fingerprint, order_id, "
+    "quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
+    "long_avg_price, short_avg_price, ordinal) ORDER BY ordinal ON CONFLICT (identity) DO NOTHING";
+
+static const char orders_sql[] =
+    "INSERT INTO position_manager_orders AS o (order_id, asset, mode, filled_quantity, notional, fees, updated_at) "
+    "SELECT order_id, asset, mode, sum(filled), sum(notional), sum(fees), now() AT TIME ZONE 'UTC' "
+    "FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[]) "
+    "AS u(order_id, asset, mode, filled, notional, fees) GROUP BY order_id, asset, mode ORDER BY order_id, asset, mode "
+    "ON CONFLICT (order_id, asset, mode) DO UPDATE SET filled_quantity = o.filled_quantity + excluded.filled_quantity, "
+    "notional = o.notional + excluded.notional, fees = o.fees + excluded.fees, updated_at = excluded.updated_at";
+
+static const char update_sql[] =
+    "UPDATE positions AS p SET size = u.size, average_entry_price = u.average_entry_price, current_price = "
+    "u.current_price, unrealized_pnl = u.unrealized_pnl, realized_pnl = u.realized_pnl, fees_paid = u.fees_paid, "
+    "long_size = u.long_size, short_size = u.short_size, long_avg_price = u.long_avg_price, short_avg_price = "
+    "u.short_avg_price, version = u.version, price_updated_at = u.price_updated_at, last_updated = u.last_updated, "
+    "last_snapshot_at = u.last_snapshot_at, opened_at = u.opened_at, closed_at = u.closed_at, last_execution_at = "
+    "u.last_execution_at, market_event_at = u.market_event_at, market_event_digests = decode(u.market_event_digests, "
+    "'hex') FROM unnest($1::uuid[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], "
+    "$7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::numeric[], $13::numeric[], "
+    "$14::integer[], $15::timestamp[], $16::timestamp[], $17::timestamp[], $18::timestamp[], $19::timestamp[], "
+    "$20::timestamp[], $21::timestamp[], $22::timestamp[], $23::text[], $24::integer[]) AS u(id, asset, mode, size, "
+    "average_entry_price, current_price, unrealized_pnl, realized_pnl, fees_paid, long_size, short_size, "
+    "long_avg_price, short_avg_price, version, price_updated_at, last_updated, last_snapshot_at, created_at, "
+    "opened_at, closed_at, last_execution_at, market_event_at, market_event_digests, expected) "
+    "WHERE p.id = u.id AND coalesce(p.version::integer, 0) = u.expected";
+
+/* Values of the parameters: 'i' the id, 'a' the asset, 'v' and 'e' versions after and before, 'n' a number of its own
+ * for each entry, 'o' an order of four entries; anything else is the text that follows it. */
+static const char *const journal_values[] = {"i",
+                                             "a",
+                                             "=one-way",
+                                             "v",
+                                             "=order_execution",
+                                             "n",
+                                             "=1234567890123456789",
+                                             "o",
+                                             "=0.25000000",
+                                             "=50000.12500000",
+                                             "=0.01250000",
+                                             "=2026-01-15 10:00:00.123456",
+                                             "=125.50000000",
+                                             "=49876.54321000",
+                                             "=1234.56780000",
+                                             "=12.34560000",
+                                             "=NULL",
+                                             "=NULL",
+                                             "=NULL",
+                                             "=NULL"};
+static const char *const order_values[] = {"o", "a", "=one-way", "=0.25000000", "=12500.03125000", "=0.01250000"};
+static const char *const update_values[] = {"i",
+                                            "a",
+                                            "=one-way",
+                                            "=125.50000000",
+                                            "=49876.54321000",
+                                            "=50001.00000000",
+                                            "=234.56000000",
+                                            "=1234.56780000",
+                                            "=12.34560000",
+                                            "=NULL",
+                                            "=NULL",
+                                            "=NULL",
+                                            "=NULL",
+                                            "v",
+                                            "=2026-01-15 10:00:00.123456",
+                                            "=2026-01-15 10:00:00.123456",
+                                            "=NULL",
+                                            "=2026-01-15 10:00:00.123456",
+                                            "=2026-01-15 10:00:00.123456",
+                                            "=NULL",
+                                            "=2026-01-15 10:00:00.123456",
+                                            "=NULL",
+                                            "=NULL",
+                                            "e"};
+
+enum { JOURNAL_COUNT = 20, ORDER_COUNT = 6, UPDATE_COUNT = 24, PARAM_COUNT_MAX = 24 };
+_Static_assert(sizeof journal_values == JOURNAL_COUNT * sizeof(char *), "one value a parameter");
+_Static_assert(sizeof update_values == UPDATE_COUNT * sizeof(char *), "one value a parameter");
+
+struct bench {
+    PGconn *conn;
+    size_t positions, entries;
+    char (*ids)[ID_LEN + 1];
+    uint64_t round;
+    char *texts[PARAM_COUNT_MAX];
+    double *samples_ms;
+    size_t sample_count;
+};
+
+static void die(const char *what, PGconn *conn)
+{
+    fprintf(stderr, "bench_commit: %s%s%s\n", what, conn != NULL ? ": " : "", conn != NULL ? PQerrorMessage(conn) : "");
+    exit(1);
+}
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void require(PGconn *conn, PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_PIPELINE_SYNC)
+        die("a statement failed", conn);
+    PQclear(result);
+}
+
+static int put_value(const struct bench *bench, char *out, const char *what, size_t row)
+{
+    size_t position = row % bench->positions;
+    switch (what[0]) {
+    case 'i':
+        return snprintf(out, FORMAT_LEN, "%s", bench->ids[position]);
+    case 'a':
+        return snprintf(out, FORMAT_LEN, "A%05zuUSDT", position + 1);
+    case 'v':
+        return snprintf(out, FORMAT_LEN, "%llu", (unsigned long long)bench->round + 1);
+    case 'e':
+        return snprintf(out, FORMAT_LEN, "%llu", (unsigned long long)bench->round);
+    case 'n':
+        return snprintf(out, FORMAT_LEN, "bench-%d-%llu-%zu", (int)getpid(), (unsigned long long)bench->round, row);
+    case 'o':
+        return snprintf(out, FORMAT_LEN, "order-%d-%llu-%zu", (int)getpid(), (unsigned long long)bench->round,
+                        row % bench->positions + row / bench->positions / 4 * bench->positions);
+    default:
+        return snprintf(out, FORMAT_LEN, "\"%s\"", what + 1);
+    }
+}
+
+static void make_array(const struct bench *bench, char *out, const char *what, size_t rows)
+{
+    bool is_null = strcmp(what, "=NULL") == 0;
+    *out++ = '{';
+    for (size_t row = 0; row < rows; row++) {
+        if (row > 0)
+            *out++ = ',';
+        out += is_null ? snprintf(out, FORMAT_LEN, "NULL") : put_value(bench, out, what, row);
+    }
+    *out++ = '}';
+    *out = '\0';
+}
+
+static void send_rows(struct bench *bench, const char *name, const char *const *values, size_t count, size_t rows)
+{
+    for (size_t i = 0; i < count; i++)
+        make_array(bench, bench->texts[i], values[i], rows);
+    if (PQsendQueryPrepared(bench->conn, name, (int)count, (const char *const *)bench->texts, NULL, NULL, 0) != 1)
+        die("cannot send", bench->conn);
+}
+
+/* Making the texts is counted too: whoever writes rows has to. */
+static void commit_once(struct bench *bench)
+{
+    double started_s = now_s();
+    if (PQsendQueryPrepared(bench->conn, "begin", 0, NULL, NULL, NULL, 0) != 1)
+        die("cannot send", bench->conn);
+    if (bench->entries > 0) {
+        send_rows(bench, "journal", journal_values, JOURNAL_COUNT, bench->entries);
+        send_rows(bench, "orders", order_values, ORDER_COUNT, bench->entries);
+    }
+    send_rows(bench, "update", update_values, UPDATE_COUNT, bench->positions);
+    if (PQsendQueryPrepared(bench->conn, "commit", 0, NULL, NULL, NULL, 0) != 1 || PQpipelineSync(bench->conn) != 1)
+        die("cannot send", bench->conn);
+    for (bool done = false; !done;) {
+        PGresult *result = PQgetResult(bench->conn);
+        if (result == NULL)
+            continue;
+        done = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        require(bench->conn, result);
+    }
+    if (bench->sample_count < SAMPLES_MAX)
+        bench->samples_ms[bench->sample_count++] = (now_s() - started_s) * 1000;
+    bench->round++;
+}
+
+static void prepare(PGconn *conn, const char *name, const char *sql)
+{
+    require(conn, PQprepare(conn, name, sql, 0, NULL));
+}
+
+static void bench_open(struct bench *bench, char **arguments)
+{
+    bench->conn = PQconnectdb(arguments[1]);
+    if (PQstatus(bench->conn) != CONNECTION_OK)
+        die("cannot connect", bench->conn);
+    bench->positions = strtoul(arguments[2], NULL, 10);
+    bench->entries = strtoul(arguments[3], NULL, 10);
+    require(bench->conn, PQexec(bench->conn, "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET "
+                                             "enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"));
+    require(bench->conn, PQexec(bench->conn, "UPDATE positions SET version = 0"));
+    bench->ids = calloc(bench->positions, sizeof *bench->ids);
+    bench->samples_ms = calloc(SAMPLES_MAX, sizeof *bench->samples_ms);
+    size_t rows = bench->positions > bench->entries ? bench->positions : bench->entries;
+    for (size_t i = 0; i < PARAM_COUNT_MAX; i++)
+        bench->texts[i] = malloc(rows * (FORMAT_LEN + 1) + 3);
+    PGresult *ids = PQexec(bench->conn, "SELECT id FROM positions ORDER BY asset");
+    if ((size_t)PQntuples(ids) < bench->positions || bench->positions == 0)
+        die("not so many positions there", NULL);
+    for (size_t i = 0; i < bench->positions; i++)
+        memcpy(bench->ids[i], PQgetvalue(ids, (int)i, 0), ID_LEN);
+    PQclear(ids);
+    prepare(bench->conn, "begin", "BEGIN");
+    prepare(bench->conn, "commit", "COMMIT");
+    prepare(bench->conn, "journal", journal_sql);
+    prepare(bench->conn, "orders", orders_sql);
+    prepare(bench->conn, "update", update_sql);
+    if (PQenterPipelineMode(bench->conn) != 1)
+        die("no pipeline mode", bench->conn);
+}
+
+static int compare(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 5) {
+        fputs("usage: bench_commit <connection string> <positions> <entries> <seconds>\n", stderr);
+        return 2;
+    }
+    struct bench bench = {0};
+    bench_open(&bench, arguments);
+    double started_s = now_s(), seconds = strtod(arguments[4], NULL);
+    while (now_s() - started_s < seconds)
+        commit_once(&bench);
+    double took_s = now_s() - started_s;
+    qsort(bench.samples_ms, bench.sample_count, sizeof(double), compare);
+    printf("{\"commits\": %zu, \"seconds\": %.6f, \"entries_per_second\": %.1f, \"positions_per_second\": %.1f, "
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f}\n",
+           bench.sample_count, took_s, (double)(bench.sample_count * bench.entries) / took_s,
+           (double)(bench.sample_count * bench.positions) / took_s, bench.samples_ms[bench.sample_count / 2],
+           bench.samples_ms[bench.sample_count * 99 / 100], bench.samples_ms[bench.sample_count * 999 / 1000]);
+    PQfinish(bench.conn);
+    return 0;
+}

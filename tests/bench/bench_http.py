@@ -1,0 +1,166 @@
+"""Requests a second and delays over HTTP, against a bare libh2o handler with bodies of the same size."""
+
+import os
+import re
+import statistics
+import subprocess
+import time
+
+from bench_messages import executions, make_template
+from bench_queue import wait_acknowledged
+from bench_world import API_KEY, CORES, Service, free_port
+
+# path, and what is promised over HTTP/1.1 and HTTP/2
+ROUTES = {"position": ("/api/v1/positions/A00007USDT", 0.85, 0.75), "portfolio": ("/api/v1/portfolio", 0.85, 0.75),
+          "exposure": ("/api/v1/portfolio/exposure", 0.85, 0.75), "pnl": ("/api/v1/portfolio/pnl", 0.85, 0.75),
+          "positions (500)": ("/api/v1/positions", 0.5, 0.5)}
+UNITS = {"us": 0.001, "ms": 1, "s": 1000}
+
+
+def wrk(url, seconds):
+    """(requests a second, p99 in ms) over HTTP/1.1 with 32 connections."""
+    text = subprocess.run(["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", "-H", f"X-API-Key: {API_KEY}", url],
+                          check=True, stdout=subprocess.PIPE, text=True).stdout
+    if "Non-2xx" in text:
+        raise RuntimeError(text)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), float(p99[1]) * UNITS[p99[2]]
+
+
+def read_log(path):
+    """The delays in an h2load log, in ms, sorted."""
+    with open(path, encoding="ascii") as log:
+        delays = sorted(int(line.split()[2]) / 1000 for line in log)
+    os.unlink(path)
+    return delays
+
+
+def quantile(sorted_values, share):
+    return sorted_values[min(len(sorted_values) - 1, int(len(sorted_values) * share))] if sorted_values else None
+
+
+def h2load(world, url, seconds, *options, log=False):
+    """(requests a second, delays) over HTTP/2 with 16 connections of 32 streams, unless options say otherwise."""
+    path = f"{world.directory}/h2load.log"
+    arguments = ["h2load", "-t1", f"-D{seconds}", "-H", f"X-API-Key: {API_KEY}", *(options or ("-c16", "-m32"))]
+    text = subprocess.run([*arguments, *([f"--log-file={path}"] if log else []), url], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    done = re.search(r"requests: .* (\d+) succeeded, (\d+) failed", text)
+    if int(done[2]) or not int(done[1]):
+        raise RuntimeError(text)
+    return float(re.search(r"finished in .*?, ([\d.]+) req/s", text)[1]), read_log(path) if log else []
+
+
+def start_bare(world, tls):
+    port = free_port()
+    process = world.start([f"{world.build}/bench_http", str(port), str(CORES), *(world.certificate() if tls else ())])
+    time.sleep(0.3)
+    return process, port
+
+
+def measure_route(world, report, name, service_url, bare_url, tls):
+    path, least_1, least_2 = ROUTES[name]
+    del path
+    seconds = 1 if report.quick else 3
+    suffix = " TLS" if tls else ""
+    ours, bare = report.interleave(lambda: wrk(service_url, seconds), lambda: wrk(bare_url, seconds))
+    report.add(f"GET {name} HTTP/1.1{suffix}", "1/s", [rate for rate, _ in ours], [rate for rate, _ in bare],
+               at_least=least_1, aim=0.95 if least_1 > 0.5 else 0.9)
+    report.add(f"GET {name} HTTP/1.1{suffix}, p99", "ms", [p99 for _, p99 in ours], [p99 for _, p99 in bare])
+    ours, bare = report.interleave(lambda: h2load(world, service_url, seconds)[0],
+                                   lambda: h2load(world, bare_url, seconds)[0])
+    report.add(f"GET {name} HTTP/2{suffix}", "1/s", ours, bare, at_least=least_2, aim=0.9)
+    delays = [quantile(h2load(world, url, 1, log=True)[1], 0.99) for url in (service_url, bare_url)]
+    report.add(f"GET {name} HTTP/2{suffix}, p99", "ms", delays[0], delays[1])
+
+
+def measure_http(world, report):
+    """every GET over HTTP/1.1 and HTTP/2, without and with TLS"""
+    world.empty_broker()
+    world.make_database("bench", make_template(world, 500))
+    for tls in (False, True):
+        service = Service(world, "bench", tls=tls)
+        service.wait_ready()
+        bare, bare_port = start_bare(world, tls)
+        scheme = "https" if tls else "http"
+        for name, (path, _, _) in ROUTES.items():
+            status, body = service.get(path)
+            if status != 200:
+                raise RuntimeError(f"GET {path}: {status}")
+            measure_route(world, report, name, f"{scheme}://127.0.0.1:{service.port}{path}",
+                          f"{scheme}://127.0.0.1:{bare_port}/{len(body)}", tls)
+        bare.terminate()
+        bare.wait()
+        service.stop()
+
+
+def paced_reads(world, service, seconds):
+    """Delays at 1,000 requests a second over 8 connections, in ms, sorted."""
+    url = f"http://127.0.0.1:{service.port}/api/v1/positions/A00007USDT"
+    return h2load(world, url, seconds, "--h1", "-c8", "-m1", "--rps=125", log=True)[1]
+
+
+def measure_reads(world, report):
+    """GET position at 1,000 a second, quiet and while events come at full speed"""
+    count, seconds = (80000, 1) if report.quick else (200000, 3)
+    template, records = make_template(world, 500), executions(world, count, 500)
+
+    def once():
+        world.empty_broker()
+        world.make_database("bench", template)
+        service = Service(world, "bench")
+        service.wait_ready()
+        quiet = paced_reads(world, service, seconds)
+        service.stop()
+        world.fill(records)
+        world.sql("checkpoint")
+        service = Service(world, "bench")
+        service.wait_ready()
+        busy = paced_reads(world, service, seconds)
+        cut_short = service.metrics().get("deliveries_acknowledged_total", 0) >= count
+        wait_acknowledged(service, count)
+        service.stop()
+        return quiet, busy, cut_short
+
+    runs = report.interleave(once)[0]
+    note = "the queue was empty before the reads ended" if any(run[2] for run in runs) else ""
+    for share, word, most in ((0.5, "p50", None), (0.99, "p99", 2.0)):
+        report.add(f"reads at full speed of events against quiet, {word}", "ms", [quantile(run[1], share) for run in runs],
+                   [quantile(run[0], share) for run in runs], at_most=most, aim=1.2, note=note)
+
+
+def median_of(results, key):
+    return statistics.median(result[key] for result in results)
+
+
+def measure_delay(world, report):
+    """from publish to visible over HTTP at 1,000 executions a second, against one hop and one commit"""
+    seconds = 3 if report.quick else 15
+    rate = 1000
+    template = make_template(world, 500)
+
+    def visible():
+        world.empty_broker()
+        world.make_database("bench", template)
+        service = Service(world, "bench")
+        service.wait_ready()
+        result = world.run_json("bench_visible", "http", *world.amqp_arguments(), rate, seconds, service.port, API_KEY)
+        service.stop()
+        return result
+
+    def hop():
+        world.empty_broker()
+        return world.run_json("bench_visible", "hop", *world.amqp_arguments(), rate, seconds, "bench.hop")
+
+    def commit():
+        world.make_database("bench", template)
+        return world.run_json("bench_commit", world.pg_string("bench"), 1, 1, seconds)
+
+    ours, hops, commits = report.interleave(visible, hop, commit)
+    for key, word, most, aim in (("p50_ms", "p50", 3, 1.5), ("p99_ms", "p99", 5, 2), ("p999_ms", "p99.9", None, None)):
+        report.add(f"publish to visible at 1,000/s, {word}", "ms", [result[key] for result in ours],
+                   [one[key] + other[key] for one, other in zip(hops, commits)], at_most=most, aim=aim,
+                   note=f"hop {median_of(hops, key):.2f} + commit {median_of(commits, key):.2f}")
+
+
+GROUPS = {"http": measure_http, "reads": measure_reads, "delay": measure_delay}
