@@ -1,0 +1,149 @@
+/*
+ * The history's connections: opened together, given up together.
+ */
+#include "history_state.h"
+
+#include <stdlib.h>
+
+#include "clock.h"
+#include "log.h"
+
+enum {
+    LOCK_TIMEOUT_MS = 1000, /* a row locked by others must not hold up those who ask for something else */
+    RETRY_MIN_US = 100000,
+    RETRY_MAX_US = 5000000,
+};
+
+/* A server that says nothing for so long is as good as gone; a job may sort a large table. */
+static const int answer_timeouts_ms[LINE_COUNT] = {[LINE_QUICK] = 5000, [LINE_CHECKS] = 60000, [LINE_JOBS] = 600000};
+
+bool history_line_is_open(const struct history *history, enum history_line line)
+{
+    return history->connected && pg_is_open(&history->lines[line]);
+}
+
+void history_close_lines(struct history *history)
+{
+    for (size_t i = 0; i < LINE_COUNT; i++)
+        pg_close(&history->lines[i]);
+    history->connected = false;
+}
+
+static void connection_failed(struct history *history, enum history_line line, const char *what)
+{
+    struct pg_connection *connection = &history->lines[line];
+    pg_close(connection);
+    history->connected = false;
+    history->retry_at_us = clock_steady_us();
+    LOG_EVENT(LOG_LEVEL_ERROR, "history_database_lost", NULL, log_text("during", what),
+              log_text("sqlstate", connection->sqlstate), log_text("error", connection->error));
+}
+
+/* The server is there but will not serve us as it is: shutting down, read-only, too many connections. */
+static bool is_connections_fault(const struct pg_connection *connection)
+{
+    return pg_error_is(connection, "08") || pg_error_is(connection, "25006") || pg_error_is(connection, "57P");
+}
+
+enum status history_judge(struct history *history, enum history_line line, const char *what, enum status status)
+{
+    const struct pg_connection *connection = &history->lines[line];
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    if (status == STATUS_STOPPING && atomic_load(&history->stopping))
+        return STATUS_STOPPING;
+    if (status != STATUS_INVALID || is_connections_fault(connection)) {
+        connection_failed(history, line, what);
+        return STATUS_UNAVAILABLE;
+    }
+    /* The table may have been altered: what was made for it is made again. */
+    if (pg_error_is(connection, "42") || pg_error_is(connection, "23")) {
+        free(history->insert_sql);
+        history->insert_sql = NULL;
+    }
+    LOG_EVENT(LOG_LEVEL_ERROR, "history_statement_refused", NULL, log_text("during", what),
+              log_text("sqlstate", connection->sqlstate), log_text("error", connection->error));
+    return STATUS_INVALID;
+}
+
+enum status history_query(struct history *history, enum history_line line, const char *what, const char *sql, int count,
+                          const char *const *values, PGresult **out)
+{
+    if (out != NULL)
+        *out = NULL;
+    if (!history_line_is_open(history, line))
+        return STATUS_UNAVAILABLE;
+    return history_judge(history, line, what, pg_query(&history->lines[line], sql, count, values, out));
+}
+
+static enum status open_line(struct history *history, size_t i)
+{
+    struct pg_connection *connection = &history->lines[i];
+    const enum status status = pg_open(connection, LOCK_TIMEOUT_MS);
+    if (status != STATUS_OK)
+        return status;
+    connection->timeout_ms = answer_timeouts_ms[i];
+    /* So that a statement whose asker has gone does not go on for nothing; not every server's system can do that. */
+    const enum status set = pg_query(connection, "SET client_connection_check_interval = 5000", 0, NULL, NULL);
+    return set == STATUS_INVALID ? STATUS_OK : set;
+}
+
+static enum status open_lines(struct history *history, size_t *failed)
+{
+    for (size_t i = 0; i < LINE_COUNT; i++) {
+        *failed = i;
+        const enum status status = open_line(history, i);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static void connect_now(struct history *history)
+{
+    size_t failed = 0;
+    history->connecting = true;
+    const enum status status = open_lines(history, &failed);
+    history->connecting = false;
+    if (status == STATUS_OK) {
+        history->connected = true;
+        history->retry_us = RETRY_MIN_US;
+        history->has_told_failure = false;
+        free(history->insert_sql);
+        history->insert_sql = NULL;
+        history_outbox_filled(history);
+        LOG_EVENT(LOG_LEVEL_INFO, "history_database_connected", NULL);
+        return;
+    }
+    if (!history->has_told_failure && status != STATUS_STOPPING)
+        LOG_EVENT(LOG_LEVEL_WARNING, "history_database_connect_failed", NULL,
+                  log_text("sqlstate", history->lines[failed].sqlstate),
+                  log_text("reason", history->lines[failed].error));
+    history->has_told_failure = true;
+    history_close_lines(history);
+    history->retry_us = history->retry_us == 0 ? RETRY_MIN_US : history->retry_us;
+    history->retry_at_us = clock_steady_us() + history->retry_us;
+    history->retry_us = history->retry_us * 2 < RETRY_MAX_US ? history->retry_us * 2 : RETRY_MAX_US;
+}
+
+/* An idle connection that the server has closed is found out before somebody's request is. */
+static void look_at_lines(struct history *history)
+{
+    for (int i = 0; i < LINE_COUNT && history->connected; i++) {
+        struct pg_connection *connection = &history->lines[i];
+        if (PQconsumeInput(connection->conn) == 0 || PQstatus(connection->conn) != CONNECTION_OK)
+            connection_failed(history, (enum history_line)i, "idle");
+    }
+}
+
+void history_keep_connected(struct history *history)
+{
+    if (history->connected)
+        look_at_lines(history);
+    if (history->connected)
+        return;
+    history_job_abandon(history);
+    history_close_lines(history);
+    if (clock_steady_us() >= history->retry_at_us)
+        connect_now(history);
+}

@@ -1,0 +1,131 @@
+/*
+ * Reading snapshots, along the index (position_id, created_at desc).
+ */
+#include "history_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+enum { LIST_PARAM_COUNT = 5, ROW_ID = 0, ROW_AT = 1, ROW_DATA = 2, COUNT_LEN_MAX = 64 };
+
+/* Bounds are compared in the column's own type, whichever it is, so that the index serves. */
+static const char list_sql[] =
+    "SELECT id::text, (extract(epoch FROM created_at) * 1000000)::bigint::text, snapshot_data::text "
+    "FROM position_snapshots WHERE position_id = $1 AND created_at >= $2 AND created_at <= $3 "
+    "AND snapshot_data IS NOT NULL AND jsonb_typeof(snapshot_data::jsonb) = 'object' "
+    "ORDER BY created_at DESC, id LIMIT $4::bigint OFFSET $5::bigint";
+
+struct range {
+    int64_t from_us, to_us;
+    uint32_t limit, offset;
+};
+
+static enum status find_rows(struct history *history, const struct position *position, const struct range *range,
+                             PGresult **out)
+{
+    char id[UUID_TEXT_LEN + 1], from[TIME_PARAM_LEN], to[TIME_PARAM_LEN], limit[16], offset[16];
+    uuid_format(&position->id, id);
+    id[UUID_TEXT_LEN] = '\0';
+    snprintf(limit, sizeof limit, "%u", (unsigned)range->limit);
+    snprintf(offset, sizeof offset, "%u", (unsigned)range->offset);
+    const char *const values[LIST_PARAM_COUNT] = {id, history_time_param(range->from_us, "-infinity", from),
+                                                  history_time_param(range->to_us, "infinity", to), limit, offset};
+    return history_query(history, LINE_QUICK, "list", list_sql, LIST_PARAM_COUNT, values, out);
+}
+
+static bool encode_row(struct text *text, const PGresult *result, int row, const struct position *position)
+{
+    struct snapshot_head head = {
+        .position_id = position->id, .asset = position->asset, .mode = (enum position_mode)position->mode};
+    if (uuid_parse(PQgetvalue(result, row, ROW_ID), (size_t)PQgetlength(result, row, ROW_ID), &head.id) != STATUS_OK)
+        return false;
+    head.created_at_us = strtoll(PQgetvalue(result, row, ROW_AT), NULL, 10);
+    encode_snapshot(text, &head, PQgetvalue(result, row, ROW_DATA), (size_t)PQgetlength(result, row, ROW_DATA));
+    return true;
+}
+
+static size_t room_for(const PGresult *result)
+{
+    size_t room = COUNT_LEN_MAX;
+    for (int row = 0; row < PQntuples(result); row++)
+        room += (size_t)PQgetlength(result, row, ROW_DATA) + SNAPSHOT_HEAD_JSON_LEN_MAX;
+    return room;
+}
+
+static void text_of_room(struct text *text, size_t room)
+{
+    char *bytes = malloc(room);
+    pm_assert(bytes != NULL);
+    text_init(text, bytes, room);
+}
+
+static void encode_list(struct text *text, const PGresult *result, const struct position *position)
+{
+    int64_t count = 0;
+    TEXT_LITERAL(text, "{\"snapshots\":[");
+    for (int row = 0; row < PQntuples(result); row++) {
+        const struct text before = *text;
+        if (count > 0)
+            text_char(text, ',');
+        if (encode_row(text, result, row, position))
+            count++;
+        else
+            *text = before; /* a row of somebody else's, whose identifier is none */
+    }
+    TEXT_LITERAL(text, "],\"count\":");
+    text_int(text, count);
+    text_char(text, '}');
+    pm_assert(!text->overflowed);
+}
+
+static enum status read_range(struct history *history, const struct history_request *request, const struct range *range,
+                              struct position *position, PGresult **out)
+{
+    struct position_key key = {.mode = request->mode};
+    struct position_context context;
+    memcpy(key.asset, request->asset, sizeof key.asset);
+    *out = NULL;
+    const enum status status = history_find(history, &key, position, &context);
+    return status == STATUS_OK ? find_rows(history, position, range, out) : status;
+}
+
+void history_list(struct history *history, struct history_request *request)
+{
+    const struct range range = {request->from_us, request->to_us, request->limit, request->offset};
+    struct position position;
+    PGresult *result;
+    if (read_range(history, request, &range, &position, &result) != STATUS_OK) {
+        history_answer(request, STATUS_UNAVAILABLE, NULL, 0);
+        return;
+    }
+    struct text text;
+    text_of_room(&text, room_for(result));
+    encode_list(&text, result, &position);
+    PQclear(result);
+    history_answer(request, STATUS_OK, text.bytes, text.len);
+}
+
+void history_at(struct history *history, struct history_request *request)
+{
+    const struct range range = {TIME_NONE, request->at_us, 1, 0};
+    struct position position;
+    PGresult *result;
+    if (read_range(history, request, &range, &position, &result) != STATUS_OK) {
+        history_answer(request, STATUS_UNAVAILABLE, NULL, 0);
+        return;
+    }
+    struct text text;
+    text_of_room(&text, room_for(result));
+    const bool found = PQntuples(result) == 1 && encode_row(&text, result, 0, &position);
+    pm_assert(!text.overflowed);
+    PQclear(result);
+    if (found) {
+        history_answer(request, STATUS_OK, text.bytes, text.len);
+        return;
+    }
+    free(text.bytes);
+    history_answer(request, STATUS_NOT_FOUND, NULL, 0);
+}
