@@ -93,13 +93,17 @@ static void loop_set_up(struct loop *loop)
     loop->wake = h2o_evloop_socket_create(loop->evloop, loop->wake_fd, H2O_SOCKET_FLAG_DONT_READ);
     loop->wake->data = loop;
     h2o_socket_read_start(loop->wake, on_wake);
+    inquiries_open(&loop->inquiries, loop->evloop);
 }
 
 static void loop_turn(struct loop *loop, int wait_ms)
 {
+    bool is_waiting = inquiries_prepare_wait(&loop->inquiries);
     /* A signal, a debugger or SIGCONT interrupts the wait: that is no reason to end. */
     if (h2o_evloop_run(loop->evloop, wait_ms) != 0 && errno != EINTR)
         LOG_EVENT(LOG_LEVEL_ERROR, "http_loop_failed", NULL, log_int("errno", errno));
+    if (is_waiting)
+        inquiries_finish_wait(&loop->inquiries);
     loop->guard.now_us = clock_steady_us();
 }
 
@@ -110,6 +114,7 @@ static void loop_serve(struct loop *loop)
         loop_turn(loop, TURN_MS);
         if (loop->guard.now_us >= sweep_at_us) {
             guard_sweep(&loop->guard, loop->guard.now_us);
+            inquiries_sweep(&loop->inquiries, loop->guard.now_us);
             sweep_at_us = loop->guard.now_us + SWEEP_US;
         }
     }
@@ -127,14 +132,16 @@ static void loop_drain(struct loop *loop)
      * frame makes it spin for ever. The first one tells clients enough; idle connections are closed below.
      */
     h2o_timeout_unlink(&loop->context.http2._graceful_shutdown_timeout);
-    while (loop->guard.count > 0 && loop->guard.now_us < stop_by_us) {
+    /* Questions whose clients are gone are waited for too: their answers need the loop's mailbox. */
+    while ((loop->guard.count > 0 || loop->inquiries.outstanding > 0) && loop->guard.now_us < stop_by_us) {
         loop_turn(loop, DRAIN_TURN_MS);
         if (loop->guard.now_us >= idle_close_us)
             guard_close_idle(&loop->guard);
     }
-    if (loop->guard.count > 0)
+    if (loop->guard.count > 0 || loop->inquiries.outstanding > 0)
         LOG_EVENT(LOG_LEVEL_WARNING, "http_drain_incomplete", NULL, log_int("connections", (int64_t)loop->guard.count),
-                  log_int("requests", (int64_t)loop->guard.in_flight));
+                  log_int("requests", (int64_t)loop->guard.in_flight),
+                  log_int("questions", (int64_t)loop->inquiries.outstanding));
 }
 
 static void loop_tear_down(struct loop *loop)
@@ -145,6 +152,7 @@ static void loop_tear_down(struct loop *loop)
     if (loop->guard.count > 0)
         return;
     h2o_socket_close(loop->wake);
+    inquiries_close(&loop->inquiries);
     h2o_context_dispose(&loop->context);
     h2o_evloop_destroy(loop->evloop);
 }
@@ -169,13 +177,17 @@ static void *loop_run(void *argument)
     return NULL;
 }
 
-enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd)
+enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd, const struct outlet *history)
 {
     memset(loop, 0, sizeof *loop);
     loop->shared = shared;
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0)
         return STATUS_UNAVAILABLE;
+    if (inquiries_init(&loop->inquiries, history) != STATUS_OK) {
+        close(loop->wake_fd);
+        return STATUS_UNAVAILABLE;
+    }
     loop->listen_fd = listen_fd;
     return STATUS_OK;
 }
@@ -208,6 +220,7 @@ bool loop_join(struct loop *loop, int64_t until_us)
     loop->is_running = false;
     /* libh2o's sockets owned the descriptors. */
     loop->listen_fd = loop->wake_fd = -1;
+    inquiries_forget(&loop->inquiries);
     return true;
 }
 
@@ -218,6 +231,7 @@ void loop_finish(struct loop *loop)
         close(loop->listen_fd);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
+    inquiries_finish(&loop->inquiries);
     body_finish(&loop->body);
     free(loop->seen.items);
 }

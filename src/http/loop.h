@@ -16,6 +16,7 @@
 #include "body.h"
 #include "gate.h"
 #include "guard.h"
+#include "inquiries.h"
 #include "server.h"
 #include "visits.h"
 
@@ -55,6 +56,7 @@ struct loop {
     h2o_socket_t *listener;
     h2o_socket_t *wake;
     struct guard guard;
+    struct inquiries inquiries;
     struct directory_reader *reader;
     struct visits visits;
     atomic_uint_fast64_t portfolio_hits;
@@ -69,9 +71,10 @@ static inline struct loop *loop_of(h2o_context_t *context)
     return H2O_STRUCT_FROM_MEMBER(struct loop, context, context);
 }
 
-/* listen_fd: bound and listening, given away. Fails: STATUS_UNAVAILABLE (no descriptor); listen_fd is the caller's
- * then. */
-enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd) PM_MUST_USE;
+/* listen_fd: bound and listening, given away. history: this loop's, or NULL. Fails: STATUS_UNAVAILABLE (no descriptor);
+ * listen_fd is the caller's then. */
+enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd,
+                      const struct outlet *history) PM_MUST_USE;
 /* Fails: STATUS_UNAVAILABLE (no thread). */
 enum status loop_start(struct loop *loop) PM_MUST_USE;
 /* Tells the loop to look at shared->stopping. Thread: any. */

@@ -3,6 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "clock.h"
+#include "text.h"
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
@@ -132,4 +135,37 @@ enum status query_decimal(const struct query_value *value, struct decimal *out)
     if (status == STATUS_OK)
         *out = parsed;
     return status;
+}
+
+enum status query_integer(const struct query_value *value, const struct query_range *range, uint32_t *out)
+{
+    uint64_t number = 0;
+    if (!value->present)
+        return STATUS_OK;
+    if (value->len == 0)
+        return STATUS_INVALID;
+    for (size_t i = 0; i < value->len; i++) {
+        if (value->text[i] < '0' || value->text[i] > '9')
+            return STATUS_INVALID;
+        number = number * 10 + (uint64_t)(value->text[i] - '0');
+        if (number > range->max)
+            return STATUS_INVALID;
+    }
+    if (number < range->min)
+        return STATUS_INVALID;
+    *out = (uint32_t)number;
+    return STATUS_OK;
+}
+
+enum status query_time(const struct query_value *value, int64_t *out_us)
+{
+    enum { OFFSET_LEN = 6, SECONDS_LEN = 19 }; /* "+01:00", "2025-01-15T10:00:00" */
+    char text[QUERY_VALUE_LEN_MAX + 1];
+    *out_us = TIME_NONE;
+    if (!value->present)
+        return STATUS_OK;
+    memcpy(text, value->text, value->len + 1);
+    if (value->len >= SECONDS_LEN + OFFSET_LEN && text[value->len - OFFSET_LEN] == ' ')
+        text[value->len - OFFSET_LEN] = '+';
+    return time_parse(text, value->len, out_us);
 }

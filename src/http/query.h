@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "decimal.h"
 #include "position.h"
@@ -34,5 +35,18 @@ enum status query_bool(const struct query_value *value, bool *out) PM_MUST_USE;
 
 /* A plain decimal; absent: DECIMAL_NONE. Fails: STATUS_BAD_NUMBER, STATUS_OUT_OF_RANGE. */
 enum status query_decimal(const struct query_value *value, struct decimal *out) PM_MUST_USE;
+
+/* Inclusive. */
+struct query_range {
+    uint32_t min, max;
+};
+/* Digits only; absent leaves *out as it is. Fails: STATUS_INVALID (no such number, or out of range). */
+enum status query_integer(const struct query_value *value, const struct query_range *range, uint32_t *out) PM_MUST_USE;
+
+/*
+ * RFC 3339 or epoch milliseconds; absent: TIME_NONE. An offset's '+' that was not percent-encoded, and so came as a
+ * blank, is understood. Fails: STATUS_BAD_TIME.
+ */
+enum status query_time(const struct query_value *value, int64_t *out_us) PM_MUST_USE;
 
 #endif

@@ -150,9 +150,10 @@ int on_request(h2o_handler_t *handler, h2o_req_t *req)
 void on_request_disposed(h2o_logger_t *logger, h2o_req_t *req)
 {
     (void)logger;
+    bool is_answered = req->res.status != 0;
     bool has_body =
         req->res.content_length != SIZE_MAX && !h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
-    connection_end(connection_of(req), has_body && req->bytes_sent < req->res.content_length);
+    connection_end(connection_of(req), !is_answered || (has_body && req->bytes_sent < req->res.content_length));
 }
 
 bool request_query(struct request *request, const char *name, struct query_value *out)
@@ -229,5 +230,35 @@ bool request_query_decimal(struct request *request, const char *name, struct dec
         return true;
     request_fail_value(request, name,
                        " must be a plain decimal such as -1.5, with at most 8 fractional and 12 whole digits");
+    return false;
+}
+
+bool request_query_integer(struct request *request, const char *name, const struct query_range *range, uint32_t *out)
+{
+    struct query_value value;
+    if (!request_query(request, name, &value))
+        return false;
+    if (query_integer(&value, range, out) == STATUS_OK)
+        return true;
+    struct text rule;
+    text_init(&rule, request_alloc(request, 64), 64);
+    TEXT_LITERAL(&rule, " must be a whole number from ");
+    text_int(&rule, range->min);
+    TEXT_LITERAL(&rule, " to ");
+    text_int(&rule, range->max);
+    text_char(&rule, '\0');
+    request_fail_value(request, name, rule.bytes);
+    return false;
+}
+
+bool request_query_time(struct request *request, const char *name, int64_t *out_us)
+{
+    struct query_value value;
+    if (!request_query(request, name, &value))
+        return false;
+    if (query_time(&value, out_us) == STATUS_OK)
+        return true;
+    request_fail_value(request, name,
+                       " must be a time such as 2025-01-15T10:00:00Z, or milliseconds since 1970 as digits");
     return false;
 }

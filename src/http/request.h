@@ -90,5 +90,8 @@ bool request_query_mode(struct request *request, enum position_mode *out, bool *
 bool request_query_bool(struct request *request, const char *name, bool *out);
 /* DECIMAL_NONE where absent. */
 bool request_query_decimal(struct request *request, const char *name, struct decimal *out);
+bool request_query_integer(struct request *request, const char *name, const struct query_range *range, uint32_t *out);
+/* TIME_NONE where absent. */
+bool request_query_time(struct request *request, const char *name, int64_t *out_us);
 
 #endif

@@ -9,7 +9,10 @@
 
 const struct route ROUTES[] = {
     {"/api/v1/positions", NULL, true, true, answer_positions, NULL},
-    {"/api/v1/positions/" ASSET_PLACE, "", true, true, answer_position, NULL},
+    {"/api/v1/positions/" ASSET_PLACE, "", true, true, answer_position, answer_validate},
+    {"/api/v1/positions/" ASSET_PLACE "/validate", "/validate", true, true, NULL, answer_validate},
+    {"/api/v1/positions/" ASSET_PLACE "/snapshot", "/snapshot", true, true, NULL, answer_snapshot},
+    {"/api/v1/positions/" ASSET_PLACE "/snapshots", "/snapshots", true, true, answer_snapshots, NULL},
     {"/api/v1/portfolio", NULL, true, true, answer_portfolio, NULL},
     {"/api/v1/portfolio/exposure", NULL, true, true, answer_exposure, NULL},
     {"/api/v1/portfolio/pnl", NULL, true, true, answer_pnl, NULL},

@@ -47,6 +47,7 @@ const char *route_label(size_t index);
 
 /* The answers (routes_*.c). */
 route_answer_fn answer_positions, answer_position;
+route_answer_fn answer_validate, answer_snapshot, answer_snapshots;
 route_answer_fn answer_portfolio, answer_exposure, answer_pnl;
 route_answer_fn answer_health, answer_live, answer_ready, answer_metrics, answer_openapi;
 

@@ -83,7 +83,8 @@ static enum status open_loops(struct server *server)
     server->port = settings->port;
     enum status status = listen_open(settings->host, &server->port, fds, count);
     for (size_t i = 0; status == STATUS_OK && i < count; i++) {
-        status = loop_init(&server->loops[i], &server->shared, fds[i]);
+        status = loop_init(&server->loops[i], &server->shared, fds[i],
+                           settings->history == NULL ? NULL : &settings->history[i]);
         if (status == STATUS_OK)
             server->loop_count++;
     }

@@ -2,8 +2,9 @@
  * server: HTTP/1.1 and HTTP/2 in front of the directory (contract §2).
  *
  * One libh2o loop a thread, each with its own listener (SO_REUSEPORT) and directory reader; requests are answered on
- * the loop that read them. Reads never leave the loop. Health and metrics come through callbacks, since service/ knows
- * them.
+ * the loop that read them. Reads of positions and portfolio never leave the loop; snapshots and validations are asked
+ * of the history, which answers into a mailbox of the loop's. Health and metrics come through callbacks, since service/
+ * knows them.
  */
 #ifndef PM_SERVER_H
 #define PM_SERVER_H
@@ -15,6 +16,7 @@
 #include "board.h"
 #include "decode.h"
 #include "directory.h"
+#include "message.h"
 #include "status.h"
 
 struct server;
@@ -47,6 +49,8 @@ struct server_settings {
     server_render_fn *render_metrics;      /* Prometheus text */
     server_render_fn *render_metrics_json; /* the JSON summary */
     void *render_context;
+    const struct outlet *history; /* one for each loop thread, sent to by it alone; NULL: snapshots and validations are
+                                     answered with 503 */
 };
 
 /*
@@ -57,9 +61,11 @@ struct server_settings {
 enum status server_create(const struct server_settings *settings, struct board *board, struct directory *directory,
                           struct server **out) PM_MUST_USE;
 enum status server_start(struct server *server) PM_MUST_USE;
-/* Stops listening, lets running requests finish, closes idle connections, ends the threads within deadline_ms. */
+/* Stops listening, lets running requests finish, closes idle connections, ends the threads within deadline_ms. The
+ * history goes on answering until then: it is stopped after this. */
 void server_stop(struct server *server, int deadline_ms);
-/* Thread: after server_stop. Memory of live connections is left to the process' end where libh2o cannot free it safely.
+/* Thread: after server_stop and after the history has stopped. Memory of live connections is left to the process' end
+ * where libh2o cannot free it safely.
  */
 void server_destroy(struct server *server);
 

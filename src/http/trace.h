@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TRACE_ID_LEN_MAX = 64 };
+#include "message.h"
 
 /* Whether a stranger's X-Trace-Id may be echoed and logged: 1 to 64 printable ASCII characters, no blank, quote or
  * backslash. */
