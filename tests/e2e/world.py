@@ -1,5 +1,6 @@
 """What the tests see of the world: servers, a broker connection, a database connection, a running service."""
 
+import ctypes
 import json
 import os
 import re
@@ -45,6 +46,11 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def die_with_the_tests():
+    """Runs in the child before the service: tests that are killed leave no service behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Servers:
@@ -221,7 +227,7 @@ class Service:
         assert self.process is None or self.process.poll() is not None, "already running"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(self.world.binary)], env=self.environment, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                                            stdout=log, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_the_tests)
         self.world.services.append(self)
         if healthy:
             self.wait_healthy()
