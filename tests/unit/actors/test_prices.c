@@ -478,6 +478,7 @@ Test(prices, without_a_url_nothing_is_asked)
 Test(prices, a_stop_waits_for_no_answer_and_wishes_come_home_afterwards)
 {
     settings.second_us = 10 * 1000 * 1000;
+    settings.timeout_ms = 30 * 1000;
     behaviour.failures = 1; /* the first is answered at once, the second not */
     behaviour.failing = (struct served){.code = 200, .body = behaviour.body};
     behaviour.delay_ms = 30 * 1000;
@@ -547,4 +548,15 @@ Test(prices, those_that_found_no_room_are_taken_as_soon_as_there_is_some)
     for (size_t i = 0; i <= PRICES_ASKS_MAX; i++)
         commit(take());
     cr_expect_lt(clock_steady_us() - from_us, EARLY_US);
+}
+
+Test(prices, an_idle_one_stops_at_once)
+{
+    settings.second_us = 10 * 1000 * 1000;
+    begin();
+    pause_ms(A_WHILE_MS);
+    int64_t from_us = clock_steady_us();
+    prices_stop(prices);
+    cr_expect_lt(clock_steady_us() - from_us, 2 * 1000 * 1000);
+    prices_stop(prices); /* again is nothing */
 }
