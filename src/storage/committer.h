@@ -8,6 +8,10 @@
  * connection is lost before COMMIT was sent, the group is done again on the next connection; when it is lost after, the
  * server is asked by transaction id (pg_xact_status) what became of it.
  *
+ * Its session holds the lock by which one instance at a time has the tables (instance.h). Where another instance has
+ * them, or had them while the connection was away, nothing is written any more: board->superseded is set, and requests
+ * stay unanswered until committer_stop(), which the process owes soon.
+ *
  * Requests are lent: each is answered exactly once, into the lane given at creation, also when stopping (outcome
  * COMMIT_REDO never means loss: what is not committed is not acknowledged).
  */

@@ -93,14 +93,33 @@ static enum status set_up(struct committer *committer)
     return status;
 }
 
-enum status committer_connect(struct committer *committer)
+/* Another instance has the tables, or had them: what this process holds may be stale, so it must end. */
+static void tell_overtaken(struct committer *committer)
+{
+    if (!committer->session.is_overtaken || atomic_load(&committer->board->superseded))
+        return;
+    LOG_EVENT(LOG_LEVEL_ERROR, "instance_lost", NULL, log_text("reason", committer->connection.error));
+    atomic_store(&committer->board->superseded, true);
+}
+
+static enum status open_session(struct committer *committer)
 {
     struct pg_connection *connection = &committer->connection;
     enum status status = pg_open(connection, LOCK_TIMEOUT_MS);
-    if (status == STATUS_OK) {
-        connection->timeout_ms = ANSWER_TIMEOUT_MS;
-        status = set_up(committer);
-    }
+    if (status != STATUS_OK)
+        return status;
+    connection->timeout_ms = ANSWER_TIMEOUT_MS;
+    /* Nothing is prepared, let alone written, before the tables are ours. */
+    status = instance_take(connection, &committer->session, atomic_load(&committer->board->instance_epoch));
+    return status == STATUS_OK ? set_up(committer) : status;
+}
+
+enum status committer_connect(struct committer *committer)
+{
+    struct pg_connection *connection = &committer->connection;
+    if (committer->session.is_overtaken)
+        return STATUS_UNAVAILABLE;
+    enum status status = open_session(committer);
     if (status == STATUS_OK) {
         committer->was_connected = true;
         atomic_store(&committer->board->database_connected, true);
@@ -111,6 +130,7 @@ enum status committer_connect(struct committer *committer)
     }
     pg_close(connection);
     atomic_store(&committer->board->database_connected, false);
+    tell_overtaken(committer);
     if (status == STATUS_STOPPING)
         return STATUS_STOPPING;
     LOG_EVENT(LOG_LEVEL_WARNING, "database_connect_failed", NULL, log_text("sqlstate", connection->sqlstate),

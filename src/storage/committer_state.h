@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "committer.h"
+#include "instance.h"
 #include "message.h"
 #include "pg.h"
 #include "position_rows.h"
@@ -88,6 +89,7 @@ struct committer {
     /* its thread's */
     struct pg_connection connection;
     struct position_sql sql;
+    struct instance_session session;
     bool was_connected; /* for telling a loss once */
     int64_t retry_us;
     struct committer_slot *slots;

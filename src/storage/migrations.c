@@ -34,6 +34,7 @@ struct step {
 #define JOURNAL   "position_manager_journal"
 #define ORDERS    "position_manager_orders"
 #define OUTBOX    "position_manager_outbox"
+#define INSTANCE  "position_manager_instance"
 #define APPLIED   "position_manager_migrations"
 #define UTC_NOW   "(now() AT TIME ZONE 'UTC')"
 
@@ -103,12 +104,19 @@ static const struct item history_items[] = {
     {ITEM_INDEX, SNAPSHOTS, "position_manager_snapshots_created", "created_at"},
 };
 
+/* Which taking of the tables is the newest one: one row (instance.h). */
+static const struct item instance_items[] = {
+    {ITEM_TABLE, INSTANCE, NULL,
+     "id integer PRIMARY KEY CHECK (id = 1), epoch bigint NOT NULL, taken_at timestamp NOT NULL DEFAULT " UTC_NOW},
+};
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct step steps[] = {
     {"1", "positions and snapshots", shared_items, COUNT_OF(shared_items)},
     {"2", "journal, orders, migrations", own_items, COUNT_OF(own_items)},
     {"3", "outbox of snapshots", history_items, COUNT_OF(history_items)},
+    {"4", "one instance at a time", instance_items, COUNT_OF(instance_items)},
 };
 
 /* ---- what is there ---- */

@@ -1,10 +1,13 @@
 /*
- * Getting ready: connect, migrate, load. Whatever may pass is tried again; what may not stops the start.
+ * Getting ready: connect, take the tables, migrate, load. Whatever may pass is tried again; what may not stops the
+ * start.
  */
 #include "storage.h"
 
 #include <stdatomic.h>
 
+#include "catch_up.h"
+#include "instance.h"
 #include "log.h"
 #include "migrations.h"
 #include "pg.h"
@@ -22,30 +25,70 @@ static bool is_stopping(void *context)
     return atomic_load(&board->stopping);
 }
 
+/* Every row that cannot be read is named before the start is refused. */
+static enum status check_rows(const PGresult *rows)
+{
+    enum status status = STATUS_OK;
+    for (int row = 0; row < PQntuples(rows); row++) {
+        struct position position;
+        if (position_from_row(rows, row, &position) != STATUS_OK)
+            status = STATUS_INVALID;
+    }
+    return status;
+}
+
+static enum status read_rows(struct pg_connection *connection, const char *load_sql, PGresult **rows)
+{
+    const enum status status = pg_query(connection, load_sql, 0, NULL, rows);
+    return status == STATUS_OK ? check_rows(*rows) : status;
+}
+
+/*
+ * One snapshot for all: what is handed over is what the journal was compared with. A change that somebody makes a
+ * moment later is found at the next commit. *rows is the caller's to clear, whatever is returned.
+ */
+static enum status read_all(struct pg_connection *connection, const char *load_sql, PGresult **rows)
+{
+    size_t changed = 0;
+    enum status status = pg_query(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ", 0, NULL, NULL);
+    if (status == STATUS_OK)
+        status = read_rows(connection, load_sql, rows);
+    if (status == STATUS_OK)
+        status = catch_up_journal(connection, &changed);
+    if (status == STATUS_OK && changed > 0) {
+        PQclear(*rows);
+        *rows = NULL;
+        status = read_rows(connection, load_sql, rows); /* with what catching up noted in them */
+    }
+    return status == STATUS_OK ? pg_query(connection, "COMMIT", 0, NULL, NULL) : status;
+}
+
 static enum status load_positions(struct pg_connection *connection, storage_load_fn *load, void *context)
 {
     struct position_sql sql = {0};
     enum status status = position_sql_open(connection, &sql);
     if (status != STATUS_OK)
         return status;
-    PGresult *result;
-    status = pg_query(connection, sql.load, 0, NULL, &result);
+    PGresult *rows = NULL;
+    status = read_all(connection, sql.load, &rows);
     position_sql_close(&sql);
-    if (status != STATUS_OK)
-        return status;
-    /* Every row that cannot be read is named before the start is refused. */
-    for (int pass = 0; pass < 2 && status == STATUS_OK; pass++) {
-        for (int row = 0; row < PQntuples(result); row++) {
-            struct position position;
-            if (position_from_row(result, row, &position) != STATUS_OK)
-                status = STATUS_INVALID;
-            else if (pass == 1)
-                load(context, &position);
-        }
+    for (int row = 0; status == STATUS_OK && row < PQntuples(rows); row++) {
+        struct position position;
+        status = position_from_row(rows, row, &position);
+        if (status == STATUS_OK)
+            load(context, &position);
     }
     if (status == STATUS_OK)
-        LOG_EVENT(LOG_LEVEL_INFO, "positions_loaded", NULL, log_int("count", PQntuples(result)));
-    PQclear(result);
+        LOG_EVENT(LOG_LEVEL_INFO, "positions_loaded", NULL, log_int("count", PQntuples(rows)));
+    PQclear(rows);
+    return status;
+}
+
+static enum status take_tables(struct pg_connection *connection, struct board *board)
+{
+    int64_t epoch = 0;
+    const enum status status = instance_begin(connection, &epoch);
+    atomic_store(&board->instance_epoch, epoch);
     return status;
 }
 
@@ -56,7 +99,11 @@ static enum status prepare_once(struct pg_connection *connection, struct board *
     if (status != STATUS_OK)
         return status;
     atomic_store(&board->database_connected, true);
-    status = migrations_run(connection, connection->settings->migrations);
+    status = instance_wait(connection);
+    if (status == STATUS_OK)
+        status = migrations_run(connection, connection->settings->migrations);
+    if (status == STATUS_OK)
+        status = take_tables(connection, board);
     if (status == STATUS_OK)
         status = load_positions(connection, load, context);
     if (status == STATUS_INVALID)

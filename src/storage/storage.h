@@ -28,9 +28,10 @@ struct storage_settings {
 typedef void storage_load_fn(void *context, const struct position *position);
 
 /*
- * Connects (trying again with back-off until it works or *stopping), migrates or checks, and hands over every row of
- * positions. Nothing runs concurrently on these tables by us yet. board->database_connected is kept.
- * Thread: the starting one. Blocks: as long as PostgreSQL is away.
+ * Connects (trying again with back-off until it works or board->stopping), waits until no other instance has the tables
+ * (instance.h), migrates or checks, brings the journal up to what others changed meanwhile (catch_up.h), and hands over
+ * every row of positions. board->database_connected is kept, board->instance_epoch written.
+ * Thread: the starting one. Blocks: as long as PostgreSQL is away or another instance runs.
  * Fails: STATUS_STOPPING; STATUS_INVALID (migrations `check` found something missing, or a row holds what cannot be:
  * logged by name); after the latter the service must not start.
  */

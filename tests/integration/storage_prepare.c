@@ -25,7 +25,7 @@ Test(storage_prepare, empty_database_gets_its_tables_once)
 {
     cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
     cr_assert_eq(rig.loaded_count, 0);
-    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_migrations"), 3);
+    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_migrations"), 4);
     const char *shape =
         "SELECT md5(string_agg(table_name || column_name || data_type, ',' ORDER BY table_name, ordinal_position)) "
         "FROM information_schema.columns WHERE table_schema = 'public'";

@@ -182,6 +182,7 @@ struct position rig_position(const char *asset, enum position_mode mode, int32_t
     position.market_digest_count = 2;
     position.market_digests[0] = 0xFEDCBA9876543210;
     position.market_digests[1] = 1;
+    position.announcement_due = true;
     return position;
 }
 
