@@ -72,3 +72,40 @@ Test(correction, the_last_version_is_never_wrapped)
                   "version");
     cr_expect(strcmp(field, "version") == 0);
 }
+
+Test(correction, a_flat_position_is_opened_anew_and_takes_no_average_while_flat)
+{
+    struct position flat = long_position();
+    flat.size = DECIMAL_ZERO;
+    flat.average_entry_price = DECIMAL_NONE;
+    flat.unrealized_pnl = DECIMAL_ZERO;
+    flat.closed_at_us = 700;
+    const char *field = "";
+    struct correction opening = {.size = dec("-2"), .average_price = dec("120")};
+    struct position opened = flat;
+    expect_status(position_apply_correction(&flat, &opening, NOW_US, &opened, &field), STATUS_OK, "opened");
+    position_check(&opened);
+    cr_expect_eq(opened.opened_at_us, NOW_US);
+    cr_expect_eq(opened.closed_at_us, TIME_NONE);
+    expect_decimal(opened.unrealized_pnl, "20", "opened", "unrealized PnL");
+    expect_decimal(opened.realized_pnl, "5", "opened", "realized PnL");
+    cr_expect(uuid_is_equal(&opened.id, &flat.id));
+    struct correction average = {.size = DECIMAL_NONE, .average_price = dec("120")};
+    struct position same = flat;
+    expect_status(position_apply_correction(&flat, &average, NOW_US, &same, &field), STATUS_UNCHANGED, "flat");
+    cr_expect(decimal_is_none(same.average_entry_price));
+    cr_expect_eq(same.closed_at_us, 700);
+}
+
+Test(correction, without_a_price_the_unrealized_pnl_stays_as_it_was_said)
+{
+    struct position position = long_position();
+    position.current_price = DECIMAL_NONE;
+    struct correction correction = {.size = dec("3"), .average_price = DECIMAL_NONE};
+    const char *field = "";
+    struct position after = position;
+    expect_status(position_apply_correction(&position, &correction, NOW_US, &after, &field), STATUS_OK, "unpriced");
+    expect_decimal(after.size, "3", "unpriced", "size");
+    expect_decimal(after.unrealized_pnl, "10", "unpriced", "unrealized PnL");
+    cr_expect_eq(after.last_updated_us, NOW_US);
+}
