@@ -19,6 +19,7 @@ enum {
     RECEIVE_BATCH = 64,
     LOOK_US = 1000000, /* how often the idle connections are looked at */
     KEYS_MIN = 1024,
+    CONNECT_GRACE_US = 200000, /* a server that is there has answered by then */
 };
 
 /* ---- in ---- */
@@ -301,7 +302,7 @@ static bool quick_gives_up(void *context)
     struct history *history = context;
     if (atomic_load(&history->stopping))
         return true;
-    if (history->connecting) {
+    if (history->connecting && clock_steady_us() - history->connecting_since_us > CONNECT_GRACE_US) {
         history_receive(history);
         history_refuse_waiting(history);
     }

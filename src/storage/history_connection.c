@@ -103,6 +103,7 @@ static void connect_now(struct history *history)
 {
     size_t failed = 0;
     history->connecting = true;
+    history->connecting_since_us = clock_steady_us();
     const enum status status = open_lines(history, &failed);
     history->connecting = false;
     if (status == STATUS_OK) {

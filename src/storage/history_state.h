@@ -118,7 +118,8 @@ struct history {
     struct directory_reader *reader;
     struct pg_connection lines[LINE_COUNT];
     bool connected;  /* all of them */
-    bool connecting; /* just now: whoever asks is told so */
+    bool connecting; /* just now: whoever asks is told so, after a moment */
+    int64_t connecting_since_us;
     int64_t retry_us, retry_at_us;
     bool was_connected, has_told_failure;
     char *insert_sql; /* NULL: not yet made for the table that is there */
