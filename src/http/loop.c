@@ -148,6 +148,8 @@ static void loop_tear_down(struct loop *loop)
 {
     for (size_t i = 0; i < KEPT_COUNT; i++)
         kept_body_finish(&loop->kept[i]);
+    for (size_t i = 0; i < KEPT_POSITION_PLACES; i++)
+        kept_body_finish(&loop->kept_positions[i].body);
     directory_reader_unregister(loop->reader);
     if (loop->guard.count > 0)
         return;

@@ -44,6 +44,14 @@ struct seen_positions {
 /* Bodies that are asked for again and again. */
 enum kept { KEPT_POSITIONS, KEPT_PORTFOLIO, KEPT_PORTFOLIO_POSITIONS, KEPT_EXPOSURE, KEPT_PNL, KEPT_COUNT };
 
+/* Bodies of single positions: each has one place, which the last that was asked for holds. */
+enum { KEPT_POSITION_PLACES = 64 };
+struct kept_position {
+    char asset[ASSET_LEN_MAX + 1];
+    enum position_mode mode;
+    struct kept_body body;
+};
+
 struct loop {
     struct shared *shared;
     int listen_fd;
@@ -64,6 +72,7 @@ struct loop {
     struct body body;
     struct seen_positions seen;
     struct kept_body kept[KEPT_COUNT];
+    struct kept_position kept_positions[KEPT_POSITION_PLACES];
 };
 
 static inline struct loop *loop_of(h2o_context_t *context)

@@ -50,37 +50,44 @@ void *request_alloc(struct request *request, size_t size)
     return h2o_mem_alloc_pool(&request->req->pool, size);
 }
 
+/* value: lives as long as the request. */
+static void add_header(struct request *request, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+    h2o_req_t *req = request->req;
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name, name_len, 0, NULL, value, value_len);
+}
+
+static void add_number(struct request *request, const char *name, size_t name_len, int64_t value)
+{
+    struct text text;
+    text_init(&text, request_alloc(request, NUMBER_LEN_MAX), NUMBER_LEN_MAX);
+    text_int(&text, value);
+    add_header(request, name, name_len, text.bytes, text.len);
+}
+
 void request_add_header(struct request *request, const char *name, const char *value)
 {
     h2o_req_t *req = request->req;
     h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 1, NULL, value, strlen(value));
 }
 
-static void request_add_number(struct request *request, const char *name, int64_t value)
-{
-    struct text text;
-    text_init(&text, request_alloc(request, NUMBER_LEN_MAX), NUMBER_LEN_MAX);
-    text_int(&text, value);
-    text_char(&text, '\0');
-    request_add_header(request, name, text.bytes);
-}
-
 void request_add_retry_after(struct request *request, uint32_t seconds)
 {
-    request_add_number(request, "retry-after", seconds);
+    add_number(request, H2O_STRLIT("retry-after"), seconds);
 }
 
+/* Those that libh2o has no token for are not looked up in its table. */
 static void request_add_usual_headers(struct request *request, const char *content_type)
 {
     h2o_req_t *req = request->req;
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type, strlen(content_type));
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
-    request_add_header(request, "x-trace-id", request->trace_id);
+    add_header(request, H2O_STRLIT("x-trace-id"), request->trace_id, strlen(request->trace_id));
     if (!request->has_key)
         return;
-    request_add_number(request, "ratelimit-limit", request->verdict.limit);
-    request_add_number(request, "ratelimit-remaining", request->verdict.remaining);
-    request_add_number(request, "ratelimit-reset", request->verdict.reset_s);
+    add_number(request, H2O_STRLIT("ratelimit-limit"), request->verdict.limit);
+    add_number(request, H2O_STRLIT("ratelimit-remaining"), request->verdict.remaining);
+    add_number(request, H2O_STRLIT("ratelimit-reset"), request->verdict.reset_s);
 }
 
 static void request_account(struct request *request, int code)

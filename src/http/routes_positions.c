@@ -1,4 +1,6 @@
 /* GET /api/v1/positions and /api/v1/positions/{asset} (contract §2.3). */
+#include <string.h>
+
 #include "collect.h"
 #include "directory.h"
 #include "encode.h"
@@ -95,8 +97,10 @@ void answer_positions(struct request *request)
     request_send_kept(request, kept);
 }
 
-/* Inside a section. Returns false where there is no such position. */
-static bool render_position(struct request *request, const char *asset, enum position_mode mode, struct text *text)
+/* ---- one position ---- */
+
+/* Renders it into the loop's body. Inside a section. Returns false where there is no such position. */
+static bool render_position(struct request *request, const char *asset, enum position_mode mode)
 {
     struct loop *loop = request->loop;
     struct portfolio_totals totals;
@@ -107,8 +111,35 @@ static bool render_position(struct request *request, const char *asset, enum pos
     struct position_context context = {.total_exposure = totals.exposure,
                                        .now_us = request->wall_us,
                                        .staleness_us = loop->shared->settings.staleness_us};
-    encode_position(text, position, &context);
+    body_clear(&loop->body);
+    struct text text = body_open(&loop->body, POSITION_JSON_LEN_MAX);
+    encode_position(&text, position, &context);
+    body_close(&loop->body, &text);
     return true;
+}
+
+/* The place in which a position's body may be kept. */
+static struct kept_position *place_of(struct loop *loop, const char *asset, enum position_mode mode)
+{
+    size_t hash = (size_t)mode;
+    for (const char *c = asset; *c != '\0'; c++)
+        hash = hash * 31 + (unsigned char)*c;
+    return &loop->kept_positions[hash % KEPT_POSITION_PLACES];
+}
+
+/* change_count: from before the rendering. */
+static void send_position(struct request *request, const char *asset, enum position_mode mode, uint64_t change_count)
+{
+    struct loop *loop = request->loop;
+    struct kept_position *place = place_of(loop, asset, mode);
+    if (loop->body.failed) {
+        request_send_body(request, 200, "application/json", &loop->body);
+        return;
+    }
+    kept_body_set(&place->body, &loop->body, change_count, request->steady_us);
+    memcpy(place->asset, asset, sizeof place->asset);
+    place->mode = mode;
+    request_send_kept(request, &place->body);
 }
 
 void answer_position(struct request *request)
@@ -117,21 +148,23 @@ void answer_position(struct request *request)
     char asset[ASSET_LEN_MAX + 1];
     enum position_mode mode = POSITION_MODE_ONE_WAY;
     bool is_given;
+    bool is_found = false;
     if (!request_query_mode(request, &mode, &is_given))
         return;
-    bool is_asset = asset_parse(loop->shared->settings.assets, request->asset, request->asset_len, asset) == STATUS_OK;
-    struct text text;
-    text_init(&text, request_alloc(request, POSITION_JSON_LEN_MAX), POSITION_JSON_LEN_MAX);
-    bool is_found = false;
-    if (is_asset) {
+    if (asset_parse(loop->shared->settings.assets, request->asset, request->asset_len, asset) == STATUS_OK) {
+        const struct kept_position *place = place_of(loop, asset, mode);
+        uint64_t change_count = directory_change_count(loop->shared->directory);
+        if (place->mode == mode && strcmp(place->asset, asset) == 0 &&
+            kept_body_is_fresh(&place->body, change_count, request->steady_us, LIST_TTL_US)) {
+            request_send_kept(request, &place->body);
+            return;
+        }
         directory_begin(loop->reader);
-        is_found = render_position(request, asset, mode, &text);
+        is_found = render_position(request, asset, mode);
         directory_end(loop->reader);
+        if (is_found)
+            send_position(request, asset, mode, change_count);
     }
     if (!is_found)
         request_fail(request, PROBLEM_NOT_FOUND, "there is no position of this asset in this mode");
-    else if (text.overflowed)
-        request_fail(request, PROBLEM_INTERNAL, "the answer could not be made");
-    else
-        request_send_json(request, 200, text.bytes, text.len);
 }

@@ -55,13 +55,33 @@ bool trace_from_parent(const char *text, size_t len, char out[TRACE_ID_LEN_MAX +
     return true;
 }
 
-void trace_generate(char out[TRACE_ID_LEN_MAX + 1])
+static void write_hex(uint64_t bits, char *out)
 {
     static const char digits[] = "0123456789abcdef";
-    struct uuid uuid = uuid_generate();
-    for (size_t i = 0; i < UUID_LEN; i++) {
-        out[2 * i] = digits[uuid.bytes[i] >> 4];
-        out[2 * i + 1] = digits[uuid.bytes[i] & 15];
+    for (size_t i = 0; i < 16; i++, bits <<= 4)
+        out[i] = digits[bits >> 60];
+}
+
+/* Two different numbers never become the same one, and neighbours look unrelated (the finalizer of splitmix64). */
+static uint64_t scatter(uint64_t bits)
+{
+    bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9U;
+    bits = (bits ^ bits >> 27) * 0x94d049bb133111ebU;
+    return bits ^ bits >> 31;
+}
+
+void trace_generate(char out[TRACE_ID_LEN_MAX + 1])
+{
+    static _Thread_local struct {
+        uint64_t thread, number; /* both random in the beginning; thread is never 0 */
+    } source;
+    if (source.thread == 0) {
+        struct uuid uuid = uuid_generate();
+        memcpy(&source.thread, uuid.bytes, sizeof source.thread);
+        memcpy(&source.number, uuid.bytes + sizeof source.thread, sizeof source.number);
+        source.thread |= 1;
     }
-    out[2 * UUID_LEN] = '\0';
+    write_hex(source.thread, out);
+    write_hex(scatter(source.number++), out + 16);
+    out[32] = '\0';
 }

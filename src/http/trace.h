@@ -17,7 +17,7 @@ bool trace_id_is_sane(const char *text, size_t len);
 /* Copies the trace id out of a W3C traceparent. Returns false, out untouched, where it is none. Writes a terminator. */
 bool trace_from_parent(const char *text, size_t len, char out[TRACE_ID_LEN_MAX + 1]);
 
-/* A new one: 32 hexadecimal digits, terminated. */
+/* A new one: 32 hexadecimal digits, terminated. The first 16 are the thread's. */
 void trace_generate(char out[TRACE_ID_LEN_MAX + 1]);
 
 #endif
