@@ -3,6 +3,7 @@
  */
 #include "history_state.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 #include "clock.h"
@@ -83,6 +84,12 @@ static enum status open_line(struct history *history, size_t i)
     if (status != STATUS_OK)
         return status;
     connection->timeout_ms = answer_timeouts_ms[i];
+    /* Batches against large tables go by an index even where the planner, not knowing how many follow, would scan. */
+    if (i == LINE_JOBS) {
+        const enum status planned = pg_query(connection, "SET enable_seqscan = off", 0, NULL, NULL);
+        if (planned != STATUS_OK)
+            return planned;
+    }
     /* So that a statement whose asker has gone does not go on for nothing; not every server's system can do that. */
     const enum status set = pg_query(connection, "SET client_connection_check_interval = 5000", 0, NULL, NULL);
     return set == STATUS_INVALID ? STATUS_OK : set;
@@ -127,12 +134,18 @@ static void connect_now(struct history *history)
     history->retry_us = history->retry_us * 2 < RETRY_MAX_US ? history->retry_us * 2 : RETRY_MAX_US;
 }
 
+/* A connection of which nobody has asked anything: whatever the server says on it, it is that it closes. */
+static bool is_idle_and_well(const struct pg_connection *connection)
+{
+    struct pollfd descriptor = {.fd = PQsocket(connection->conn), .events = POLLIN};
+    return PQstatus(connection->conn) == CONNECTION_OK && descriptor.fd >= 0 && poll(&descriptor, 1, 0) == 0;
+}
+
 /* An idle connection that the server has closed is found out before somebody's request is. */
 static void look_at_lines(struct history *history)
 {
     for (int i = 0; i < LINE_COUNT && history->connected; i++) {
-        struct pg_connection *connection = &history->lines[i];
-        if (PQconsumeInput(connection->conn) == 0 || PQstatus(connection->conn) != CONNECTION_OK)
+        if (!is_idle_and_well(&history->lines[i]))
             connection_failed(history, (enum history_line)i, "idle");
     }
 }

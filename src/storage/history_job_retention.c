@@ -6,19 +6,37 @@
 #include "log.h"
 #include "metrics.h"
 
-enum { JOURNAL_POSITIONS = 500 }; /* asked about at once */
+enum { POSITIONS_AT_ONCE = 500 }; /* asked about at once */
+
+/* The walk's next positions. */
+static void put_position_ids(struct history *history, struct walk *walk)
+{
+    struct pg_array *ids = &history->retention_ids;
+    pg_array_clear(ids);
+    directory_begin(history->reader);
+    for (size_t i = 0; i < POSITIONS_AT_ONCE && walk->next < walk->count; i++, walk->next++) {
+        const struct position_key *key = &walk->keys[walk->next];
+        const struct position *position = directory_find(history->reader, key->asset, (enum position_mode)key->mode);
+        if (position != NULL)
+            pg_array_uuid(ids, &position->id);
+    }
+    directory_end(history->reader);
+    (void)pg_array_finish(ids);
+}
 
 enum status job_snapshot_retention_step(struct history *history, struct job *job)
 {
-    if (!job->has_begun)
-        snapshot_retention_begin(&job->snapshots);
+    if (!job->has_begun) {
+        walk_begin(&job->walk, history->reader);
+        put_position_ids(history, &job->walk);
+    }
     job->has_begun = true;
     if (!history_line_is_open(history, LINE_JOBS))
         return STATUS_UNAVAILABLE;
     size_t deleted = 0;
-    const enum status status =
-        history_judge(history, LINE_JOBS, "snapshot_retention",
-                      snapshot_retention_step(&history->lines[LINE_JOBS], &job->snapshots, job->cut, &deleted));
+    const enum status status = history_judge(
+        history, LINE_JOBS, "snapshot_retention",
+        snapshot_retention_step(&history->lines[LINE_JOBS], history->retention_ids.bytes, job->cut, &deleted));
     if (status != STATUS_OK)
         return status;
     job->done_count += deleted;
@@ -26,6 +44,10 @@ enum status job_snapshot_retention_step(struct history *history, struct job *job
     metric_add(METRIC_SNAPSHOTS_DELETED, deleted);
     if (deleted == RETENTION_BATCH)
         return STATUS_OK;
+    if (job->walk.next < job->walk.count) {
+        put_position_ids(history, &job->walk);
+        return STATUS_OK;
+    }
     LOG_EVENT(LOG_LEVEL_INFO, "snapshots_deleted", job->trace_id, log_int("count", (int64_t)job->done_count),
               log_text("before", job->cut));
     return STATUS_UNCHANGED;
@@ -33,26 +55,13 @@ enum status job_snapshot_retention_step(struct history *history, struct job *job
 
 /* ---- the journal ---- */
 
-static void put_position_ids(struct history *history, struct walk *walk)
-{
-    pg_array_clear(&history->ids);
-    directory_begin(history->reader);
-    for (size_t i = 0; i < JOURNAL_POSITIONS && walk->next < walk->count; i++, walk->next++) {
-        const struct position_key *key = &walk->keys[walk->next];
-        const struct position *position = directory_find(history->reader, key->asset, (enum position_mode)key->mode);
-        if (position != NULL)
-            pg_array_uuid(&history->ids, &position->id);
-    }
-    directory_end(history->reader);
-}
-
 static enum status find_foldable(struct history *history, struct job *job)
 {
     put_position_ids(history, &job->walk);
     job->folding_row = 0;
     return history_judge(
         history, LINE_JOBS, "journal_retention",
-        journal_retention_find(&history->lines[LINE_JOBS], pg_array_finish(&history->ids), job->cut, &job->folding));
+        journal_retention_find(&history->lines[LINE_JOBS], history->retention_ids.bytes, job->cut, &job->folding));
 }
 
 static enum status fold_next(struct history *history, struct job *job)

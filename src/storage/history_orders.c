@@ -39,7 +39,8 @@ static enum status declare(struct history *history, enum history_line line, cons
     char sql[SQL_LEN_MAX];
     const char *const values[] = {asset};
     write_cursor(sql, asset != NULL, is_true(shape, 1), is_true(shape, 2));
-    enum status status = history_query(history, line, "orders", "BEGIN READ ONLY", 0, NULL, NULL);
+    enum status status =
+        history_query(history, line, "orders", "BEGIN READ ONLY; SET LOCAL enable_seqscan = on", 0, NULL, NULL);
     if (status != STATUS_OK)
         return status;
     status = history_query(history, line, "orders", sql, asset == NULL ? 0 : 1, asset == NULL ? NULL : values, NULL);

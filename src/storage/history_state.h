@@ -98,7 +98,6 @@ struct job {
     size_t found_count;
     size_t rows_since_pause; /* retention */
     struct orders_fold fold; /* of the asset that the validations are reading */
-    struct snapshot_retention snapshots;
     struct order_retention orders;
     PGresult *folding; /* the journal's positions of this batch */
     int folding_row;
@@ -146,7 +145,8 @@ struct history {
     int64_t job_pause_until_us;
 
     struct pg_array params[SNAPSHOT_PARAM_COUNT];
-    struct pg_array ids;
+    struct pg_array ids;           /* the outbox's */
+    struct pg_array retention_ids; /* of the positions that a retention is at */
 };
 
 /* ---- history.c ---- */

@@ -96,12 +96,11 @@ static const struct item own_items[] = {
      "version integer PRIMARY KEY, name text NOT NULL, applied_at timestamp NOT NULL DEFAULT " UTC_NOW},
 };
 
-/* Snapshots whose announcement the broker has not confirmed, and what their retention looks along. */
+/* Snapshots whose announcement the broker has not confirmed. */
 static const struct item history_items[] = {
     {ITEM_TABLE, OUTBOX, NULL,
      "snapshot_id uuid PRIMARY KEY, message text NOT NULL, trace_id text NOT NULL, created_at timestamp NOT NULL"},
     {ITEM_INDEX, OUTBOX, "position_manager_outbox_created", "created_at, snapshot_id"},
-    {ITEM_INDEX, SNAPSHOTS, "position_manager_snapshots_created", "created_at"},
 };
 
 /* Which taking of the tables is the newest one: one row (instance.h). */

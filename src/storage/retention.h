@@ -10,17 +10,14 @@
 #include "message.h"
 #include "pg.h"
 
-enum { RETENTION_BATCH = 5000, RETENTION_TIME_LEN_MAX = 40 };
+enum { RETENTION_BATCH = 5000 };
 
-/* Where the deletion of snapshots has come to: rows before it that are still there are others' and are left alone. */
-struct snapshot_retention {
-    char from[RETENTION_TIME_LEN_MAX]; /* created_at */
-};
-
-/* Deletes old snapshots; rows without snapshot_data are left alone. *deleted below RETENTION_BATCH: that was all. */
-void snapshot_retention_begin(struct snapshot_retention *retention);
-enum status snapshot_retention_step(struct pg_connection *connection, struct snapshot_retention *retention,
-                                    const char *cut, size_t *deleted) PM_MUST_USE;
+/*
+ * Deletes old snapshots of these positions (an array of identifiers), at most RETENTION_BATCH; rows without
+ * snapshot_data are others' and are left alone. *deleted below RETENTION_BATCH: that was all of these positions.
+ */
+enum status snapshot_retention_step(struct pg_connection *connection, const char *position_ids, const char *cut,
+                                    size_t *deleted) PM_MUST_USE;
 
 /*
  * Which of these positions (an array of identifiers) have journal rows to fold: *out has one column of identifiers and
