@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "verify.h"
+
 #ifndef PM_VERSION
 #error "the build says PM_VERSION and PM_REVISION"
 #endif
@@ -15,9 +17,11 @@ static const struct option {
     {"--version", CLI_VERSION},
     {"--check-config", CLI_CHECK_CONFIG},
     {"--env-example", CLI_ENV_EXAMPLE},
+    {"--verify", CLI_VERIFY},
 };
 
-static const char usage[] = "usage: position-manager [--help | --version | --check-config | --env-example]\n";
+static const char usage[] =
+    "usage: position-manager [--help | --version | --check-config | --env-example | --verify]\n";
 
 enum cli_command cli_parse(int argc, char *const *argv, const char **offender)
 {
@@ -55,6 +59,25 @@ static int check_config(const struct cli_surroundings *surroundings)
     return 0;
 }
 
+/* Beside a running service, or without one. */
+static int verify(const struct cli_surroundings *surroundings)
+{
+    struct settings settings;
+    struct verify_totals totals;
+    const struct settings_source source = {surroundings->get, surroundings->get_context, cli_report, surroundings->err};
+    if (settings_load(&settings, &source) != STATUS_OK)
+        return 1;
+    const struct storage_settings storage = {.host = settings.postgres_host,
+                                             .port = settings.postgres_port_text,
+                                             .database = settings.postgres_database,
+                                             .user = settings.postgres_user,
+                                             .password = settings.postgres_password,
+                                             .migrations = MIGRATIONS_OFF};
+    const enum status status = storage_verify(&storage, surroundings->out, surroundings->err, &totals);
+    settings_finish(&settings);
+    return status == STATUS_OK && totals.discrepancies == 0 ? 0 : 1;
+}
+
 static void print_help(FILE *out)
 {
     fputs("position-manager keeps every position of a trading system, exactly once.\n\n", out);
@@ -65,6 +88,7 @@ static void print_help(FILE *out)
           "  --version           show name, version and revision and end\n"
           "  --check-config      check the environment, name every problem, end with 0 or 1\n"
           "  --env-example       print every setting with its default as an environment file\n"
+          "  --verify            recount every position from the journal, compare, end with 0 if all agree, else 1\n"
           "\nSettings are environment variables:\n\n",
           out);
     settings_print_help(out);
@@ -84,6 +108,8 @@ int cli_execute(enum cli_command command, const char *offender, const struct cli
     case CLI_ENV_EXAMPLE:
         settings_print_example(surroundings->out);
         return 0;
+    case CLI_VERIFY:
+        return verify(surroundings);
     case CLI_SERVE:
     case CLI_WRONG_USAGE:
         break;

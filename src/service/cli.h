@@ -1,5 +1,5 @@
 /*
- * cli: the command line. The service itself takes no arguments; the options only tell something and end.
+ * cli: the command line. The service itself takes no arguments; the options tell something, or check, and end.
  */
 #ifndef PM_CLI_H
 #define PM_CLI_H
@@ -14,6 +14,7 @@ enum cli_command {
     CLI_VERSION,      /* --version */
     CLI_CHECK_CONFIG, /* --check-config */
     CLI_ENV_EXAMPLE,  /* --env-example: deploy/env.example, from the table of settings */
+    CLI_VERIFY,       /* --verify: every position recounted from the journal (verify.h) */
     CLI_WRONG_USAGE,
 };
 
@@ -29,7 +30,10 @@ struct cli_surroundings {
 /* What is asked for. *offender is the argument that is wrong, or NULL. Pure. */
 enum cli_command cli_parse(int argc, char *const *argv, const char **offender);
 
-/* Carries out any command but CLI_SERVE. Returns the exit code: 0 done, 1 the configuration is wrong, 2 wrong usage. */
+/*
+ * Carries out any command but CLI_SERVE. Returns the exit code: 0 done, 1 the configuration is wrong or positions do
+ * not agree with the journal (or could not be compared), 2 wrong usage.
+ */
 int cli_execute(enum cli_command command, const char *offender, const struct cli_surroundings *surroundings);
 
 /* A settings_report_fn that writes the line to the FILE * which is its context. */
