@@ -106,7 +106,7 @@ void directory_totals(struct directory_reader *reader, struct portfolio_totals *
 static int compare_slots(const struct directory_slot *a, const struct directory_slot *b)
 {
     int by_asset = strcmp(a->asset, b->asset);
-    return by_asset != 0 ? by_asset : (int)a->mode - (int)b->mode;
+    return by_asset != 0 ? by_asset : strcmp(position_mode_word(a->mode), position_mode_word(b->mode));
 }
 
 static int compare_index_entries(const void *a, const void *b)

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "log_writer.h"
 #include "metrics_registry.h"
+#include "prices.h"
 #include "publisher.h"
 #include "server.h"
 #include "shard.h"
@@ -36,7 +37,14 @@ enum {
 };
 
 /* Lanes of a shard's mailbox. */
-enum { SHARD_LANE_CONSUMER, SHARD_LANE_COMMITTER, SHARD_LANE_PUBLISHER, SHARD_LANE_AGGREGATOR, SHARD_LANE_COUNT };
+enum {
+    SHARD_LANE_CONSUMER,
+    SHARD_LANE_COMMITTER,
+    SHARD_LANE_PUBLISHER,
+    SHARD_LANE_AGGREGATOR,
+    SHARD_LANE_PRICES,
+    SHARD_LANE_COUNT
+};
 
 struct service {
     const struct settings *settings;
@@ -46,9 +54,9 @@ struct service {
     struct directory_reader *metrics_reader; /* behind metrics_lock: any loop may render metrics */
     pthread_mutex_t metrics_lock;
     struct metrics_sources metrics;
-    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 4]; /* all of them, for metrics */
+    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 5]; /* all of them, for metrics */
     struct mailbox *shard_mailboxes[SETTINGS_SHARDS_MAX];
-    struct mailbox *committer_mailbox, *aggregator_mailbox, *publisher_mailbox, *consumer_mailbox;
+    struct mailbox *committer_mailbox, *aggregator_mailbox, *publisher_mailbox, *consumer_mailbox, *prices_mailbox;
     struct storage_settings storage;
     struct server_settings http;
     struct shard *shards[SETTINGS_SHARDS_MAX];
@@ -58,6 +66,7 @@ struct service {
     struct committer *committer;
     struct publisher *publisher;
     struct consumer *consumer;
+    struct prices *prices;
     struct server *server;
     struct log_writer *log_writer;
 };
@@ -130,6 +139,7 @@ static void make_mailboxes(void)
     capacities[SHARD_LANE_COMMITTER] = 2;
     capacities[SHARD_LANE_PUBLISHER] = ANNOUNCEMENTS_PER_SHARD;
     capacities[SHARD_LANE_AGGREGATOR] = 1;
+    capacities[SHARD_LANE_PRICES] = PRICES_DELIVERIES_MAX;
     for (size_t i = 0; i < shards; i++)
         service.shard_mailboxes[i] = mailbox_create("shard", capacities, SHARD_LANE_COUNT);
 
@@ -152,6 +162,10 @@ static void make_mailboxes(void)
         capacities[i] = deliveries;
     service.consumer_mailbox = mailbox_create("consumer", capacities, shards + 1);
 
+    for (size_t i = 0; i < shards; i++)
+        capacities[i] = PRICES_DELIVERIES_MAX;
+    service.prices_mailbox = mailbox_create("prices", capacities, shards);
+
     size_t count = 0;
     for (size_t i = 0; i < shards; i++)
         service.mailboxes[count++] = service.shard_mailboxes[i];
@@ -159,6 +173,7 @@ static void make_mailboxes(void)
     service.mailboxes[count++] = service.aggregator_mailbox;
     service.mailboxes[count++] = service.publisher_mailbox;
     service.mailboxes[count++] = service.consumer_mailbox;
+    service.mailboxes[count++] = service.prices_mailbox;
 }
 
 static void make_shards(void)
@@ -260,6 +275,24 @@ static void make_broker_actors(void)
                         service.directory, (struct consumer_route){service.publisher_mailbox, 0});
 }
 
+static void make_prices(void)
+{
+    const struct settings *settings = service.settings;
+    struct outlet shards[SETTINGS_SHARDS_MAX];
+    for (size_t i = 0; i < service.shard_count; i++)
+        shards[i] = (struct outlet){service.shard_mailboxes[i], SHARD_LANE_PRICES};
+    struct prices_settings prices = {.url = settings->price_api_url,
+                                     .timeout_ms = settings->price_api_timeout_ms,
+                                     .tries = settings->price_api_tries,
+                                     .staleness_us = settings->price_staleness_us,
+                                     .ws_gateway_url = settings->ws_gateway_url,
+                                     .ws_gateway_api_key = settings->ws_gateway_api_key,
+                                     .directory = service.directory,
+                                     .shards = shards,
+                                     .shard_count = service.shard_count};
+    service.prices = prices_create(&prices, service.prices_mailbox);
+}
+
 /* ---- HTTP and metrics ---- */
 
 static void read_totals(void *context, struct portfolio_totals *out)
@@ -308,7 +341,7 @@ static enum status make_server(void)
         .version = PM_VERSION,
         .revision = PM_REVISION,
         .mailboxes = service.mailboxes,
-        .mailbox_count = service.shard_count + 4,
+        .mailbox_count = service.shard_count + 5,
         .totals = read_totals,
         .routes = read_routes,
         .cache = read_cache,
@@ -361,6 +394,7 @@ static void make_parts(const struct settings *settings)
     make_aggregator();
     make_committer();
     make_broker_actors();
+    make_prices();
 }
 
 /* Loads what is stored, then starts the actors from the disk's end to the broker's. */
@@ -385,6 +419,8 @@ static enum status start_actors(void)
     }
     if (status == STATUS_OK)
         status = consumer_start(service.consumer);
+    if (status == STATUS_OK)
+        status = prices_start(service.prices);
     return status;
 }
 
@@ -417,6 +453,7 @@ static void settle_everything(void)
 
 static void stop_actors(void)
 {
+    prices_stop(service.prices);
     settle_everything();
     committer_stop(service.committer, STOP_PART_MS);
     for (size_t i = 0; i < service.shard_count; i++)

@@ -57,7 +57,7 @@ static void check_execution(const struct decoded *out, const uint8_t *data, size
     const struct execution *execution = &out->said.execution;
     check_decimal(execution->quantity, false, data, len);
     check_decimal(execution->price, false, data, len);
-    check_decimal(execution->fees, false, data, len);
+    check_decimal(execution->fees, execution->cumulative, data, len);
     fuzz_expect(execution->quantity.units > 0 || (execution->cumulative && execution->quantity.units == 0), data, len);
     fuzz_expect(execution->price.units > 0 || (execution->quantity.units == 0 && execution->price.units == 0), data,
                 len);

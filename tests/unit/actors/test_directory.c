@@ -216,7 +216,7 @@ Test(directory, visit_is_ordered_and_takes_in_what_was_added_since)
         for (size_t i = 0; i < 4; i++)
             cr_assert_str_eq(order.assets[i], wanted[i]);
         cr_assert_str_eq(order.assets[4], "M");
-        cr_assert(order.modes[3] == POSITION_MODE_ONE_WAY && order.modes[4] == POSITION_MODE_HEDGE);
+        cr_assert(order.modes[3] == POSITION_MODE_HEDGE && order.modes[4] == POSITION_MODE_ONE_WAY);
         cr_assert_str_eq(order.assets[6], "Z");
     }
     directory_destroy(directory); /* takes readers that are still registered with it */
