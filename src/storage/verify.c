@@ -120,7 +120,7 @@ static const char lines_sql[] =
     "source, "
     "quantity::text, price::text, fees::text, size::text, average_entry_price::text, realized_pnl::text, "
     "fees_paid::text, long_size::text, short_size::text, long_avg_price::text, short_avg_price::text "
-    "FROM position_manager_journal ORDER BY position_id, seq";
+    "FROM position_manager_journal j ORDER BY j.position_id, j.seq";
 
 static enum journal_source read_source(const char *word)
 {
