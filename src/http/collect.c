@@ -34,9 +34,10 @@ void collect_all(struct loop *loop)
 
 void collect_asset(struct loop *loop, const char *asset)
 {
+    static const enum position_mode modes[] = {POSITION_MODE_HEDGE, POSITION_MODE_ONE_WAY}; /* by their words */
     loop->seen.count = 0;
-    for (int mode = POSITION_MODE_ONE_WAY; mode <= POSITION_MODE_HEDGE; mode++) {
-        const struct position *position = directory_find(loop->reader, asset, (enum position_mode)mode);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        const struct position *position = directory_find(loop->reader, asset, modes[i]);
         if (position != NULL)
             seen_add(&loop->seen, position);
     }

@@ -12,13 +12,17 @@ Test(http_server, positions_are_listed_in_order_with_their_count)
     cr_expect(has(answer, "\"count\":4}"));
     const char *one_way = strstr(answer->body, "\"mode\":\"one-way\"");
     const char *hedge = strstr(answer->body, "\"mode\":\"hedge\"");
-    cr_expect(one_way != NULL && hedge != NULL && one_way < hedge, "one-way stands before hedge");
+    cr_expect(one_way != NULL && hedge != NULL && hedge < one_way, "hedge stands before one-way");
     cr_expect_lt(strstr(answer->body, "BTCUSDT"), strstr(answer->body, "ETHUSDT"));
     cr_expect_lt(strstr(answer->body, "ETHUSDT"), strstr(answer->body, "XRPUSDT"));
     cr_expect_str_eq(header_of(answer, "content-type"), "application/json");
     cr_expect_str_eq(header_of(answer, "cache-control"), "no-store");
     cr_expect_eq((size_t)atol(header_of(answer, "content-length")), answer->body_len);
     cr_expect_null(header_of(answer, "server"));
+    answer = get("/api/v1/positions?asset=BTCUSDT");
+    one_way = strstr(answer->body, "\"mode\":\"one-way\"");
+    hedge = strstr(answer->body, "\"mode\":\"hedge\"");
+    cr_expect(one_way != NULL && hedge != NULL && hedge < one_way, "of one asset, too");
 }
 
 Test(http_server, filters_restrict_the_list_and_hostile_values_are_named)
@@ -128,7 +132,8 @@ Test(http_server, the_portfolio_sums_up_what_it_lists)
 Test(http_server, kept_answers_give_way_to_a_change_at_once)
 {
     static const char *const paths[] = {"/api/v1/positions", "/api/v1/portfolio",
-                                        "/api/v1/portfolio?include_positions=1", "/api/v1/portfolio/exposure"};
+                                        "/api/v1/portfolio?include_positions=1", "/api/v1/portfolio/exposure",
+                                        "/api/v1/positions/SOLUSDT"};
     struct server_reading reading;
     for (int round = 0; round < 20; round++) {
         char size[16], shown[64];
@@ -347,6 +352,32 @@ Test(http_server, answers_have_the_members_that_the_openapi_document_promises)
         json_object_put(served);
     }
     json_object_put(document);
+}
+
+/* More positions than there are places to keep them in, both modes of each: none is taken for another. */
+Test(http_server, kept_positions_are_not_mixed_up)
+{
+    enum { COUNT = 100 };
+    CURL *curl = curl_easy_init();
+    for (int i = 0; i < COUNT; i++) {
+        char asset[32], size[16];
+        snprintf(asset, sizeof asset, "K%dUSDT", i);
+        snprintf(size, sizeof size, "%d.5", i);
+        publish(asset, POSITION_MODE_ONE_WAY, size, "1");
+        publish(asset, POSITION_MODE_HEDGE, size, "2");
+    }
+    for (int i = 0; i < 4 * COUNT; i++) {
+        char path[96], asset[32], size[32];
+        bool is_hedge = i / 2 % 2 == 1; /* each twice in a row, so that the second is a kept one */
+        snprintf(asset, sizeof asset, "\"asset\":\"K%dUSDT\"", i / 4);
+        snprintf(size, sizeof size, "\"size\":\"%d.5\"", i / 4);
+        snprintf(path, sizeof path, "/api/v1/positions/K%dUSDT?mode=%s", i / 4, is_hedge ? "hedge" : "one-way");
+        const struct answer *answer = ask(path, (struct ask){.key = KEY, .curl = curl});
+        cr_expect_eq(answer->code, 200, "%s", path);
+        cr_expect(has(answer, asset) && has(answer, size), "%s: %s", path, answer->body);
+        cr_expect(has(answer, is_hedge ? "\"current_price\":\"2.00\"" : "\"current_price\":\"1.00\""), "%s", path);
+    }
+    curl_easy_cleanup(curl);
 }
 
 static void sum_up(void *context, const struct server_visit *visit)

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "clock.h"
 #include "query.h"
 
 Test(query, finds_decodes_and_refuses)
@@ -138,4 +139,74 @@ Test(query, decimals_are_plain)
         else
             cr_expect(decimal_is_none(out), "'%s'", rows[i].text);
     }
+}
+
+Test(query, whole_numbers_stay_in_their_range)
+{
+    static const struct query_range range = {1, 1000};
+    static const struct {
+        const char *text;
+        bool is_good;
+        uint32_t number;
+    } rows[] = {
+        {"1", true, 1},
+        {"1000", true, 1000},
+        {"0007", true, 7},
+        {"0", false, 0},
+        {"1001", false, 0},
+        {"", false, 0},
+        {"-1", false, 0},
+        {"+1", false, 0},
+        {" 1", false, 0},
+        {"1 ", false, 0},
+        {"1.0", false, 0},
+        {"0x1", false, 0},
+        {"4294967297", false, 0},
+        {"18446744073709551617", false, 0},
+        {"99999999999999999999999999999999999999999999", false, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct query_value value = value_of(rows[i].text);
+        uint32_t out = 55;
+        cr_expect_eq(query_integer(&value, &range, &out) == STATUS_OK, rows[i].is_good, "'%s'", rows[i].text);
+        cr_expect_eq(out, rows[i].is_good ? rows[i].number : 55, "'%s'", rows[i].text);
+    }
+    uint32_t kept = 55;
+    cr_expect_eq(query_integer(&(struct query_value){0}, &range, &kept), STATUS_OK);
+    cr_expect_eq(kept, 55);
+}
+
+Test(query, times_are_read_and_a_plus_that_became_a_blank_too)
+{
+    static const struct {
+        const char *text;
+        int64_t at_us; /* TIME_NONE: refused */
+    } rows[] = {
+        {"1970-01-01T00:00:01Z", 1000000},
+        {"1970-01-01 00:00:01", 1000000},
+        {"1970-01-01T01:00:01+01:00", 1000000},
+        {"1970-01-01T01:00:01 01:00", 1000000},
+        {"1970-01-01T01:00:01.5 01:00", 1500000},
+        {"1500", 1500000},
+        {"", TIME_NONE},
+        {"1970-01-01", TIME_NONE},
+        {"1970-13-01T00:00:00Z", TIME_NONE},
+        {"1970-01-01T00:00:01 Z", TIME_NONE},
+        {" 01:00", TIME_NONE},
+        {"-1", TIME_NONE},
+        {"1e3", TIME_NONE},
+        {"now", TIME_NONE},
+        {"9999999999999999999999", TIME_NONE},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct query_value value = value_of(rows[i].text);
+        int64_t at_us = 55;
+        enum status status = query_time(&value, &at_us);
+        cr_expect_eq(status, rows[i].at_us == TIME_NONE ? STATUS_BAD_TIME : STATUS_OK, "'%s'", rows[i].text);
+        if (status == STATUS_OK)
+            cr_expect_eq(at_us, rows[i].at_us, "'%s'", rows[i].text);
+    }
+    int64_t none = 55;
+    cr_expect_eq(query_time(&(struct query_value){0}, &none), STATUS_OK);
+    cr_expect_eq(none, TIME_NONE);
 }

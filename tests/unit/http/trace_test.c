@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "trace.h"
@@ -61,4 +62,26 @@ Test(trace, generated_ids_differ_and_are_32_hex_digits)
     cr_expect_eq(strlen(a), 32);
     cr_expect_eq(strspn(a, "0123456789abcdef"), 32);
     cr_expect_str_neq(a, b);
+}
+
+static void *generate_elsewhere(void *out)
+{
+    trace_generate(out);
+    return NULL;
+}
+
+Test(trace, generated_ids_of_one_thread_never_repeat_and_of_two_differ_in_the_first_half)
+{
+    enum { COUNT = 300 };
+    static char ids[COUNT][TRACE_ID_LEN_MAX + 1];
+    char other[TRACE_ID_LEN_MAX + 1];
+    pthread_t thread;
+    for (size_t i = 0; i < COUNT; i++) {
+        trace_generate(ids[i]);
+        for (size_t j = 0; j < i; j++)
+            cr_expect_str_neq(ids[i], ids[j]);
+    }
+    cr_assert_eq(pthread_create(&thread, NULL, generate_elsewhere, other), 0);
+    pthread_join(thread, NULL);
+    cr_expect_neq(memcmp(other, ids[0], 16), 0);
 }
