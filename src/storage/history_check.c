@@ -139,7 +139,7 @@ void history_fix_home(struct history *history, struct wish *wish, struct history
 /* Fails: STATUS_UNAVAILABLE, STATUS_STOPPING. */
 static enum status fold_orders(struct history *history, const char *asset, struct orders_fold *fold, bool *readable)
 {
-    orders_fold_begin(fold, asset);
+    orders_fold_begin(fold);
     enum status status = history_orders_open(history, LINE_CHECKS, asset, readable);
     bool at_end = false;
     while (status == STATUS_OK && *readable && !at_end) {

@@ -13,7 +13,6 @@ static enum status begin(struct history *history, struct job *job)
 {
     bool readable;
     job->has_begun = true;
-    orders_fold_begin(&job->fold, "");
     const enum status status = history_orders_open(history, LINE_JOBS, NULL, &readable);
     job->in_transaction = readable;
     return status == STATUS_OK && !readable ? STATUS_UNCHANGED : status;
@@ -22,7 +21,7 @@ static enum status begin(struct history *history, struct job *job)
 static void compare_asset(struct history *history, struct job *job)
 {
     static const uint8_t modes[] = {POSITION_MODE_ONE_WAY, POSITION_MODE_HEDGE};
-    const char *asset = job->fold.position.asset;
+    const char *asset = job->fold_asset;
     for (size_t i = 0; i < sizeof modes && asset[0] != '\0'; i++) {
         struct check check = {.key.mode = modes[i]};
         struct position position;
@@ -41,11 +40,13 @@ static void compare_asset(struct history *history, struct job *job)
 static void add_row(struct history *history, struct job *job, const PGresult *result, int row)
 {
     const char *asset = PQgetvalue(result, row, 0);
-    if (strlen(asset) > ASSET_LEN_MAX)
+    const size_t len = strlen(asset);
+    if (len == 0 || len > ASSET_LEN_MAX)
         return; /* no position can have such an asset */
-    if (strcmp(asset, job->fold.position.asset) != 0) {
+    if (strcmp(asset, job->fold_asset) != 0) {
         compare_asset(history, job);
-        orders_fold_begin(&job->fold, asset);
+        orders_fold_begin(&job->fold);
+        memcpy(job->fold_asset, asset, len + 1);
     }
     history_orders_add(&job->fold, result, row);
 }

@@ -96,8 +96,9 @@ struct job {
     char cut[TIME_PARAM_LEN]; /* of a retention */
     size_t done_count;
     size_t found_count;
-    size_t rows_since_pause; /* retention */
-    struct orders_fold fold; /* of the asset that the validations are reading */
+    size_t rows_since_pause;            /* retention */
+    struct orders_fold fold;            /* of the asset that the validations are reading */
+    char fold_asset[ASSET_LEN_MAX + 1]; /* empty: none yet */
     struct order_retention orders;
     PGresult *folding; /* the journal's positions of this batch */
     int folding_row;

@@ -7,10 +7,10 @@
 
 #include "execution.h"
 
-void orders_fold_begin(struct orders_fold *fold, const char *asset)
+void orders_fold_begin(struct orders_fold *fold)
 {
     *fold = (struct orders_fold){0};
-    position_init(&fold->position, asset, POSITION_MODE_ONE_WAY, (struct uuid){0}, 0);
+    position_init(&fold->position, "ORDERS", POSITION_MODE_ONE_WAY, (struct uuid){0}, 0);
 }
 
 /* Exchanges and older services write 0 where there is no price. */

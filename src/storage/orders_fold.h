@@ -10,14 +10,14 @@
 #include "position.h"
 
 struct orders_fold {
-    struct position position; /* one-way, in memory only */
+    struct position position; /* one-way, in memory only, its asset a stand-in: the table's may be anything */
     size_t order_count;
     bool is_average_unknown; /* an order that adds to what is open said no price; known again once flat */
     bool is_broken;          /* a number could not be read or the totals do not fit: nothing can be said */
 };
 
-/* Starts anew. asset: at most ASSET_LEN_MAX characters. */
-void orders_fold_begin(struct orders_fold *fold, const char *asset);
+/* Starts anew. */
+void orders_fold_begin(struct orders_fold *fold);
 
 /* Adds one order, in the order of execution. quantity: above zero; price: NULL or not above zero: not said. */
 void orders_fold_add(struct orders_fold *fold, bool is_buy, const char *quantity, const char *price);

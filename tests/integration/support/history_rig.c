@@ -176,7 +176,6 @@ static enum status apply_wish(struct history_rig *rig, const struct delivery *de
     struct position position =
         history_rig_view(rig, delivery->asset, (enum position_mode)delivery->said.correction.mode);
     cr_assert(position_apply_correction(&position, &delivery->said.correction, 0, &position, &field) == STATUS_OK);
-    position.version++;
     history_rig_publish(rig, &position);
     return STATUS_OK;
 }
