@@ -100,8 +100,10 @@ static struct commit_item *begin(const struct position *position)
 /* Six lines of two positions, of two orders and without one; prices that do not end. */
 static void write_history(void)
 {
-    const struct position one_way = flat("BTCUSDT", POSITION_MODE_ONE_WAY),
-                          hedge = flat("BTCUSDT", POSITION_MODE_HEDGE);
+    struct position one_way = flat("BTCUSDT", POSITION_MODE_ONE_WAY), hedge = flat("BTCUSDT", POSITION_MODE_HEDGE);
+    /* Written in the order of their identifiers: lines 1 to 3, and 4 to 6. */
+    one_way.id = (struct uuid){{1}};
+    hedge.id = (struct uuid){{2}};
     struct commit_item *items[] = {begin(&one_way), begin(&hedge)};
     fill(items[0], "3", "10", "0.1", "o\x1b[31m");
     fill(items[0], "0.7", "3", "0", "o\x1b[31m");
