@@ -23,6 +23,7 @@
 #include "clock.h"
 #include "log.h"
 #include "metrics.h"
+#include "tsan.h"
 
 enum {
     ACCEPTS_A_TURN = 32,
@@ -176,6 +177,7 @@ static void *loop_run(void *argument)
     loop_serve(loop);
     loop_drain(loop);
     loop_tear_down(loop);
+    TSAN_RELEASE(loop); /* pairs with TSAN_ACQUIRE in loop_join(): ThreadSanitizer does not know the join used there */
     return NULL;
 }
 
@@ -219,6 +221,7 @@ bool loop_join(struct loop *loop, int64_t until_us)
                   log_int("connections", (int64_t)atomic_load(&loop->shared->connections)));
         return false;
     }
+    TSAN_ACQUIRE(loop); /* pairs with TSAN_RELEASE in loop_run() */
     loop->is_running = false;
     /* libh2o's sockets owned the descriptors. */
     loop->listen_fd = loop->wake_fd = -1;
