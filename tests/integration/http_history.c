@@ -516,3 +516,26 @@ Test(http_history_none, without_a_history_the_answer_is_unavailable)
     cr_expect_eq(ask(ASSET_PATH, (struct ask){.method = "POST", .key = KEY})->code, 503);
     cr_expect_eq(get(ASSET_PATH "/snapshots")->code, 503);
 }
+
+Test(http_history_alone, a_silent_history_is_given_up_and_its_late_answer_does_no_harm)
+{
+    static const char next[] = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    char out[4096];
+    bool closed;
+    atomic_store(&history.plan, KEEP);
+    int64_t began_us = clock_steady_us();
+    int fd = ask_and_leave("POST");
+    say(fd, next, sizeof next - 1);
+    (void)hear(fd, out, sizeof out, 200, &closed);
+    cr_expect_eq(out[0], '\0', "%s", out);
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    (void)poll(&poller, 1, 30000);
+    cr_expect_geq(clock_steady_us() - began_us, INQUIRY_WAIT_US);
+    (void)hear(fd, out, sizeof out, 1000, &closed);
+    cr_expect(strstr(out, "HTTP/1.1 503 ") == out && strstr(out, "may still be done") != NULL, "%s", out);
+    cr_expect_not_null(strstr(out, "alive"), "the connection goes on: %s", out);
+    answer_kept();
+    atomic_store(&history.plan, ANSWER);
+    cr_expect_eq(get(ASSET_PATH "/snapshots")->code, 200);
+    close(fd);
+}
