@@ -62,7 +62,8 @@ static void text_of_room(struct text *text, size_t room)
     text_init(text, bytes, room);
 }
 
-static void encode_list(struct text *text, const PGresult *result, const struct position *position)
+/* Returns how many. */
+static int64_t encode_list(struct text *text, const PGresult *result, const struct position *position)
 {
     int64_t count = 0;
     TEXT_LITERAL(text, "{\"snapshots\":[");
@@ -79,6 +80,7 @@ static void encode_list(struct text *text, const PGresult *result, const struct 
     text_int(text, count);
     text_char(text, '}');
     pm_assert(!text->overflowed);
+    return count;
 }
 
 static enum status read_range(struct history *history, const struct history_request *request, const struct range *range,
@@ -92,40 +94,36 @@ static enum status read_range(struct history *history, const struct history_requ
     return status == STATUS_OK ? find_rows(history, position, range, out) : status;
 }
 
-void history_list(struct history *history, struct history_request *request)
+static void answer_range(struct history *history, struct history_request *request, const struct range *range,
+                         bool may_be_empty)
 {
-    const struct range range = {request->from_us, request->to_us, request->limit, request->offset};
     struct position position;
     PGresult *result;
-    if (read_range(history, request, &range, &position, &result) != STATUS_OK) {
+    if (read_range(history, request, range, &position, &result) != STATUS_OK) {
         history_answer(request, STATUS_UNAVAILABLE, NULL, 0);
         return;
     }
     struct text text;
     text_of_room(&text, room_for(result));
-    encode_list(&text, result, &position);
+    const int64_t count = encode_list(&text, result, &position);
     PQclear(result);
-    history_answer(request, STATUS_OK, text.bytes, text.len);
-}
-
-void history_at(struct history *history, struct history_request *request)
-{
-    const struct range range = {TIME_NONE, request->at_us, 1, 0};
-    struct position position;
-    PGresult *result;
-    if (read_range(history, request, &range, &position, &result) != STATUS_OK) {
-        history_answer(request, STATUS_UNAVAILABLE, NULL, 0);
-        return;
-    }
-    struct text text;
-    text_of_room(&text, room_for(result));
-    const bool found = PQntuples(result) == 1 && encode_row(&text, result, 0, &position);
-    pm_assert(!text.overflowed);
-    PQclear(result);
-    if (found) {
+    if (count > 0 || may_be_empty) {
         history_answer(request, STATUS_OK, text.bytes, text.len);
         return;
     }
     free(text.bytes);
     history_answer(request, STATUS_NOT_FOUND, NULL, 0);
+}
+
+void history_list(struct history *history, struct history_request *request)
+{
+    const struct range range = {request->from_us, request->to_us, request->limit, request->offset};
+    answer_range(history, request, &range, true);
+}
+
+/* The same list, of the newest one not after that time. */
+void history_at(struct history *history, struct history_request *request)
+{
+    const struct range range = {TIME_NONE, request->at_us, 1, 0};
+    answer_range(history, request, &range, false);
 }

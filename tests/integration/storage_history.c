@@ -213,6 +213,7 @@ Test(storage_history, snapshot_at_a_time_is_the_newest_not_after_it)
         char body[1024];
         snprintf(body, sizeof body, "%.*s", (int)request->body_len, request->body == NULL ? "" : request->body);
         expect_in(body, rows[i].found == NULL ? "" : rows[i].found);
+        expect_in(body, rows[i].found == NULL ? "" : "}],\"count\":1}");
         history_rig_free(request);
     }
 }
