@@ -9,51 +9,49 @@
 
 #include "log.h"
 
-#define ROUNDED(column) "round(p." #column "::numeric, 8)"
-#define OR_ZERO(column) "coalesce(" ROUNDED(column) ", 0)"
-#define STATE                                                                                                          \
-    "size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, long_avg_price, short_avg_price"
-
-/* A row as position_from_row() takes it: nulls, zero averages and missing legs made to fit. */
-#define STATES                                                                                                                                                                                                                                             \
-    "said AS (SELECT p.id::uuid AS id, p.asset::text AS asset, coalesce(p.mode::text, 'one-way') AS mode, "                                                                                                                                                \
-    "coalesce(p.version::integer, 0) AS version, " OR_ZERO(size) " AS size, " OR_ZERO(realized_pnl) " AS "                                                                                                                                                 \
-                                                                                                    "realized_pnl,"                                                                                                                                        \
-                                                                                                    " " OR_ZERO(fees_paid) " AS fees_paid, nullif(" ROUNDED(average_entry_price) ", 0) AS average, " OR_ZERO(long_size) " AS long_size, " OR_ZERO(         \
-                                                                                                        short_size) " AS short_size, "                                                                                                                     \
-                                                                                                                    "nullif(" ROUNDED(long_avg_price) ", 0) AS long_average, nullif(" ROUNDED(                                                             \
-                                                                                                                        short_avg_price) ", 0) AS short_average, "                                                                                         \
-                                                                                                                                         "coalesce(p.long_size, p.short_size) IS NULL AS is_legless FROM positions p), "                                   \
-                                                                                                                                         "legs AS (SELECT id, asset, mode, version, size, average, realized_pnl, fees_paid, "                              \
-                                                                                                                                         "CASE WHEN is_legless THEN greatest(size, 0) ELSE long_size END AS long_size, "                                   \
-                                                                                                                                         "CASE WHEN is_legless THEN greatest(-size, 0) ELSE short_size END AS short_size, "                                \
-                                                                                                                                         "CASE WHEN is_legless AND size > 0 THEN average ELSE long_average END AS long_average, "                          \
-                                                                                                                                         "CASE WHEN is_legless AND size < 0 THEN average ELSE short_average END AS short_average FROM said), "             \
-                                                                                                                                         "states AS (SELECT id, asset, mode, version, size, CASE WHEN size <> 0 THEN average END AS average_entry_price, " \
-                                                                                                                                         "realized_pnl, fees_paid, NULL::numeric AS long_size, NULL::numeric AS short_size, "                              \
-                                                                                                                                         "NULL::numeric AS long_avg_price, NULL::numeric AS short_avg_price FROM legs WHERE mode <> 'hedge' UNION ALL "    \
-                                                                                                                                         "SELECT id, asset, mode, version, long_size - short_size, "                                                       \
-                                                                                                                                         "CASE WHEN short_size = 0 AND long_size > 0 THEN long_average WHEN long_size = 0 AND short_size > 0 "             \
-                                                                                                                                         "THEN short_average END, realized_pnl, fees_paid, long_size, short_size, "                                        \
-                                                                                                                                         "CASE WHEN long_size > 0 THEN long_average END, CASE WHEN short_size > 0 THEN short_average END "                 \
-                                                                                                                                         "FROM legs WHERE mode = 'hedge')"
-
-/* Of an opening line `at` stays null, and fees are all that were paid so far, as in one that retention folds. */
+/*
+ * said, legs, states: each row as position_from_row() takes it: nulls, zero averages and missing legs made to fit. Of
+ * an opening line `at` stays null, which tells it from one that retention folds, and fees are all that were paid so
+ * far.
+ */
 static const char catch_up_sql[] =
-    "WITH " STATES
-    ", written AS (INSERT INTO position_manager_journal (position_id, asset, mode, version, source, fees, "
-    "at, " STATE ") SELECT s.id, s.asset, s.mode, s.version, CASE WHEN last.seq IS NULL THEN 'opening' ELSE 'external' "
-    "END, CASE WHEN last.seq IS NULL THEN s.fees_paid WHEN abs(s.fees_paid - last.fees_paid) < 1000000000000 "
+    "WITH said AS (SELECT p.id::uuid AS id, p.asset::text AS asset, coalesce(p.mode::text, 'one-way') AS mode, "
+    "coalesce(p.version::integer, 0) AS version, coalesce(round(p.size::numeric, 8), 0) AS size, "
+    "coalesce(round(p.realized_pnl::numeric, 8), 0) AS realized_pnl, "
+    "coalesce(round(p.fees_paid::numeric, 8), 0) AS fees_paid, "
+    "coalesce(round(p.long_size::numeric, 8), 0) AS long_size, "
+    "coalesce(round(p.short_size::numeric, 8), 0) AS short_size, "
+    "nullif(round(p.average_entry_price::numeric, 8), 0) AS average, "
+    "nullif(round(p.long_avg_price::numeric, 8), 0) AS long_average, "
+    "nullif(round(p.short_avg_price::numeric, 8), 0) AS short_average, "
+    "p.long_size IS NULL AND p.short_size IS NULL AS is_legless FROM positions p), "
+    "legs AS (SELECT id, asset, mode, version, size, average, realized_pnl, fees_paid, "
+    "CASE WHEN is_legless THEN greatest(size, 0) ELSE long_size END AS long_size, "
+    "CASE WHEN is_legless THEN greatest(-size, 0) ELSE short_size END AS short_size, "
+    "CASE WHEN is_legless AND size > 0 THEN average ELSE long_average END AS long_average, "
+    "CASE WHEN is_legless AND size < 0 THEN average ELSE short_average END AS short_average FROM said), "
+    "states AS (SELECT id, asset, mode, version, size, CASE WHEN size <> 0 THEN average END AS average_entry_price, "
+    "realized_pnl, fees_paid, NULL::numeric AS long_size, NULL::numeric AS short_size, "
+    "NULL::numeric AS long_avg_price, NULL::numeric AS short_avg_price FROM legs WHERE mode <> 'hedge' UNION ALL "
+    "SELECT id, asset, mode, version, long_size - short_size, "
+    "CASE WHEN short_size = 0 AND long_size > 0 THEN long_average WHEN long_size = 0 AND short_size > 0 "
+    "THEN short_average END, realized_pnl, fees_paid, long_size, short_size, "
+    "CASE WHEN long_size > 0 THEN long_average END, CASE WHEN short_size > 0 THEN short_average END "
+    "FROM legs WHERE mode = 'hedge'), "
+    "written AS (INSERT INTO position_manager_journal (position_id, asset, mode, version, source, fees, at, "
+    "size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, long_avg_price, short_avg_price) "
+    "SELECT s.id, s.asset, s.mode, s.version, CASE WHEN last.seq IS NULL THEN 'opening' ELSE 'external' END, "
+    "CASE WHEN last.seq IS NULL THEN s.fees_paid WHEN abs(s.fees_paid - last.fees_paid) < 1000000000000 "
     "THEN s.fees_paid - last.fees_paid END, CASE WHEN last.seq IS NOT NULL THEN now() AT TIME ZONE 'UTC' END, "
     "s.size, s.average_entry_price, s.realized_pnl, s.fees_paid, s.long_size, s.short_size, s.long_avg_price, "
-    "s.short_avg_price FROM states s LEFT JOIN LATERAL (SELECT j.seq, j.version, " STATE
-    " FROM position_manager_journal j WHERE j.position_id = s.id ORDER BY j.seq DESC LIMIT 1) AS last ON true "
-    "WHERE last.seq IS NULL OR s.version < last.version OR (s.size, s.average_entry_price, s.realized_pnl, "
-    "s.fees_paid, "
-    "s.long_size, s.short_size, s.long_avg_price, s.short_avg_price) IS DISTINCT FROM (last.size, "
-    "last.average_entry_price, last.realized_pnl, last.fees_paid, last.long_size, last.short_size, "
-    "last.long_avg_price, "
-    "last.short_avg_price) RETURNING position_id, asset, mode, version, source), "
+    "s.short_avg_price FROM states s LEFT JOIN LATERAL (SELECT j.* FROM position_manager_journal j "
+    "WHERE j.position_id = s.id ORDER BY j.seq DESC LIMIT 1) AS last ON true "
+    "WHERE last.seq IS NULL OR s.version < last.version "
+    "OR (s.size, s.average_entry_price, s.realized_pnl, s.fees_paid, "
+    "s.long_size, s.short_size, s.long_avg_price, s.short_avg_price) IS DISTINCT FROM "
+    "(last.size, last.average_entry_price, last.realized_pnl, last.fees_paid, "
+    "last.long_size, last.short_size, last.long_avg_price, last.short_avg_price) "
+    "RETURNING position_id, asset, mode, version, source), "
     "marked AS (UPDATE positions p SET announcement_due = true FROM written w WHERE w.source = 'external' "
     "AND p.id::uuid = w.position_id RETURNING 1) "
     "SELECT asset, mode, version::text, NULL FROM written WHERE source = 'external' "
