@@ -1,0 +1,131 @@
+"""The auditor: compares what was published with what the tables and the announcements say."""
+
+import json
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from stream import FEE
+from world import DEAD_LETTER_QUEUE, POSITION_QUEUE
+
+
+@dataclass
+class Findings:
+    confirmed: int = 0
+    lost: int = 0         # confirmed executions that no position counts
+    twice: int = 0        # countings above one
+    unannounced: int = 0  # positions whose newest version nobody was told
+    wrong: list = field(default_factory=list)  # anything else that should not be
+
+    def is_clean(self):
+        return self.lost == self.twice == self.unannounced == 0 and not self.wrong
+
+
+class Announcements:
+    """What the service has announced of every position so far."""
+
+    def __init__(self):
+        self.newest = {}                  # asset: version
+        self.said = defaultdict(dict)     # asset: {version: (size, fees-free figures)}
+        self.contradictions = []
+
+    def read(self, connection):
+        """Takes every announcement out of the queue."""
+        for body in drain(connection, POSITION_QUEUE):
+            event = json.loads(body)
+            asset, version = event["asset"], event["version"]
+            said = (event["size"], event["average_entry_price"], event["realized_pnl"])
+            if self.said[asset].setdefault(version, said) != said:
+                self.contradictions.append(f"{asset} version {version} was announced as {self.said[asset][version]} and as {said}")
+            self.newest[asset] = max(version, self.newest.get(asset, 0))
+
+
+def drain(connection, queue):
+    """The bodies of all messages that are in the queue now. They are taken out."""
+    channel = connection.channel()
+    count = channel.queue_declare(queue, passive=True).method.message_count
+    bodies = []
+    if count:
+        channel.basic_qos(prefetch_count=2000)
+        for method, _, body in channel.consume(queue, inactivity_timeout=5):
+            if method is None:
+                break
+            bodies.append(body)
+            if len(bodies) % 1000 == 0 or len(bodies) >= count:
+                channel.basic_ack(method.delivery_tag, multiple=True)
+            if len(bodies) >= count:
+                break
+        channel.cancel()
+    channel.close()
+    return bodies
+
+
+def check_counted(findings, confirmed, journal, rows):
+    """Identities against the journal; then each position against a fold of its own, which knows no order."""
+    known = set(journal)
+    findings.confirmed += len(confirmed)
+    findings.lost += len(set(confirmed) - known)
+    for identity in sorted(known - set(confirmed))[:5]:
+        findings.wrong.append(f"the journal has {identity}, which nobody published")
+    counts, sizes = defaultdict(int), defaultdict(Decimal)
+    for asset, quantity in confirmed.values():
+        counts[asset] += 1
+        sizes[asset] += quantity
+    for asset, count in counts.items():
+        size, fees, *_ = rows.get(asset, (Decimal(0), Decimal(0), 0))
+        counted = int(fees / FEE)
+        missing = sum(1 for identity, what in confirmed.items() if what[0] == asset and identity not in known)
+        findings.twice += max(0, counted - (count - missing))
+        findings.lost += max(0, count - missing - counted)
+        if size != sizes[asset] and counted == count:
+            findings.wrong.append(f"{asset} has the size {size}, the executions add up to {sizes[asset]}")
+
+
+def check_announced(findings, announcements, rows):
+    for asset, (_, _, version) in rows.items():
+        newest = announcements.newest.get(asset, 0)
+        if newest < version:
+            findings.unannounced += 1
+        if newest > version:
+            findings.wrong.append(f"{asset}: version {newest} was announced, the row has {version}")
+    findings.wrong += announcements.contradictions[:5]
+
+
+def check_served(findings, service, rows):
+    served = {one["asset"]: one for one in service.get("/api/v1/positions").json()["positions"]}
+    for asset, (size, fees, version) in rows.items():
+        one = served.get(asset)
+        if one is None or (Decimal(one["size"]), Decimal(one["fees_paid"]), one["version"]) != (size, fees, version):
+            findings.wrong.append(f"{asset}: served {one}, the row has {size}, {fees}, version {version}")
+
+
+def check_journal_explains_rows(findings, service):
+    """position-manager --verify: sizes, averages, realized PnL and fees recounted from the journal."""
+    done = subprocess.run([str(service.world.binary), "--verify"], env=service.environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        findings.wrong.append(f"--verify ended with {done.returncode}: {done.stdout[-500:]}")
+
+
+def audit(scene, confirmed, prefix, announcements, service):
+    """All that was confirmed for the assets with that prefix. The stream has ended and the service has settled."""
+    findings = Findings()
+    rows = {asset: (size, fees, version) for asset, size, fees, version in
+            scene.sql("select asset, size, fees_paid, version from positions where mode = 'one-way' and asset like %s", prefix + "%")}
+    journal = [row[0] for row in scene.sql("select identity from position_manager_journal where identity is not null "
+                                           "and source = 'order_execution' and asset like %s", prefix + "%")]
+    # The service writes an execution_id with a letter in front that says what kind of identity it is.
+    check_counted(findings, confirmed, [identity.split(":", 1)[-1] for identity in journal], rows)
+    connection = scene.neighbours.amqp(scene.name)
+    try:
+        announcements.read(connection)
+        refused = drain(connection, DEAD_LETTER_QUEUE)
+    finally:
+        connection.close()
+    check_announced(findings, announcements, rows)
+    check_served(findings, service, rows)
+    check_journal_explains_rows(findings, service)
+    if refused:
+        findings.wrong.append(f"{len(refused)} messages in the dead-letter queue, e.g. {refused[0][:300]}")
+    return findings

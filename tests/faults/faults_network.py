@@ -1,0 +1,97 @@
+"""What can happen between the service and its neighbours."""
+
+import time
+
+from network import BadProxy
+from scene import Fault
+from watch import answers, work_is_held_up
+from world import Service
+
+
+class BadLine(Fault):
+    """Of a service that reaches both neighbours by proxies only."""
+    which = ("database", "broker")
+    truth = staticmethod(answers)
+
+    def __init__(self, scene):
+        super().__init__(scene)
+        if not hasattr(scene, "proxies"):
+            pg, amqp = scene.servers.pg, scene.servers.amqp
+            scene.proxies = {"database": BadProxy(pg["host"], pg["port"]), "broker": BadProxy(amqp["host"], amqp["port"])}
+            scene.far = Service(scene, {"POSTGRES_PORT": scene.proxies["database"].port, "RABBITMQ_PORT": scene.proxies["broker"].port})
+        self.service = scene.far
+        self.proxies = [scene.proxies[name] for name in self.which]
+
+    def end(self):
+        for proxy in self.proxies:
+            proxy.heal()
+
+    def mend(self):
+        self.end()
+
+
+class Slow(BadLine):
+    seconds = 3.0
+
+    def begin(self):
+        for proxy in self.proxies:
+            proxy.delay_seconds = 0.2
+
+
+class Narrow(BadLine):
+    seconds = 3.0
+    rate = 100
+
+    def begin(self):
+        for proxy in self.proxies:
+            proxy.bytes_a_second = 40000
+
+
+class Deaf(BadLine):
+    """One direction carries nothing any more, and nobody is told."""
+    seconds = 5.0
+    direction = "up"
+    truth = staticmethod(work_is_held_up)
+
+    def begin(self):
+        for proxy in self.proxies:
+            proxy.deaf = (self.direction,)
+
+
+class Torn(BadLine):
+    """Every new connection ends after a random number of bytes."""
+    seconds = 3.0
+    truth = staticmethod(answers)
+
+    def begin(self):
+        for proxy in self.proxies:
+            proxy.cut_after_bytes = 30000
+            proxy.end_all()
+
+    def end(self):
+        super().end()
+        for proxy in self.proxies:
+            proxy.end_all()
+
+
+class Reset(BadLine):
+    """RST instead of an end, again and again."""
+    truth = staticmethod(answers)
+
+    def hold(self):
+        for _ in range(8):
+            for proxy in self.proxies:
+                proxy.end_all(reset=True)
+            time.sleep(0.25)
+
+
+def of(base, name, **values):
+    return type(name, (base,), {"which": (name,), **values})
+
+
+FAULTS = {"network: 200 ms delay": Slow, "network: 40 kB/s": Narrow, "network: resets": Reset,
+          "network: torn, database": of(Torn, "database"), "network: torn, broker": of(Torn, "broker"),
+          "network: deaf to the database": of(Deaf, "database", direction="down"),
+          "network: deaf database": of(Deaf, "database", direction="up"),
+          "network: deaf to the broker": of(Deaf, "broker", direction="down"),
+          "network: deaf broker": of(Deaf, "broker", direction="up")}

@@ -1,0 +1,87 @@
+"""What can happen to RabbitMQ."""
+
+import time
+
+from scene import Fault
+from watch import anything, queue_is_gone
+from world import MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE
+
+
+class Killed(Fault):
+    seconds = 2.5
+    truth = staticmethod(queue_is_gone)
+
+    def begin(self):
+        self.neighbours.rabbitmq_kill()
+
+    def end(self):
+        self.neighbours.rabbitmq_start()
+
+    def mend(self):
+        self.neighbours.rabbitmq_start()
+
+
+class AppStopped(Fault):
+    """The node stays, the broker in it is stopped."""
+    seconds = 2.5
+    truth = staticmethod(queue_is_gone)
+
+    def begin(self):
+        self.neighbours.rabbitmqctl("stop_app")
+
+    def end(self):
+        self.neighbours.rabbitmqctl("start_app")
+
+
+class MemoryAlarm(Fault):
+    """Publishers are blocked, consumers are not."""
+    seconds = 5.0
+    truth = staticmethod(queue_is_gone)
+
+    def begin(self):
+        self.neighbours.rabbitmqctl("set_vm_memory_high_watermark", "0.0001")
+
+    def end(self):
+        self.neighbours.rabbitmqctl("set_vm_memory_high_watermark", "0.4")
+
+    def mend(self):
+        self.end()
+
+
+class ConnectionsClosed(Fault):
+    truth = staticmethod(anything)
+    seconds = 0.0
+
+    def begin(self):
+        self.neighbours.rabbitmqctl("close_all_connections", "--vhost", self.scene.name, "a test")
+
+
+class QueueDeleted(Fault):
+    """With what is in it; the consumer is cancelled by that. Upstream sends again what the broker forgot."""
+    truth = staticmethod(anything)
+    seconds = 0.5
+    loses_the_queue = True
+    queue = ORDER_QUEUE
+
+    def begin(self):
+        connection = self.neighbours.amqp(self.scene.name)
+        connection.channel().queue_delete(self.queue)
+        connection.close()
+
+
+class MarketQueueDeleted(QueueDeleted):
+    queue = MARKET_QUEUE
+
+
+class AnnouncementsDeleted(QueueDeleted):
+    """What was announced so far is gone with the queue; what follows has to arrive."""
+    queue = POSITION_QUEUE
+    loses_the_queue = False
+
+    def hold(self):
+        time.sleep(1)
+
+
+FAULTS = {"RabbitMQ: kill -9": Killed, "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm for 5 s": MemoryAlarm,
+          "RabbitMQ: connections closed": ConnectionsClosed, "RabbitMQ: order queue deleted": QueueDeleted,
+          "RabbitMQ: market queue deleted": MarketQueueDeleted, "RabbitMQ: announcement queue deleted": AnnouncementsDeleted}

@@ -1,0 +1,94 @@
+"""The PostgreSQL and the RabbitMQ of the fault tests: servers of their own, which may be killed at any time."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pika
+import psycopg2
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from world import Servers  # noqa: E402
+
+LIBRARIES = ("packages", "process", "postgres", "rabbitmq")
+
+
+class Neighbours:
+    """Both servers: where they are, and how they are killed, stopped and started."""
+
+    def __init__(self, directory):
+        self.directory = str(directory)
+        script = str(ROOT / "tests" / "tools" / "servers.sh")
+        output = subprocess.run([script, "start", self.directory], check=True, stdout=subprocess.PIPE, text=True).stdout
+        self.servers = Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
+        self.shell_lock = threading.Lock()
+
+    def shell(self, function, *arguments, check=True):
+        """Runs one function of deploy/lib."""
+        sources = "".join(f'. "{ROOT}/deploy/lib/{library}.sh"; ' for library in LIBRARIES)
+        script = f'set -euo pipefail; export PM_RABBITMQ_USER=guest PM_RABBITMQ_PASSWORD=guest; {sources} "$@"'
+        return subprocess.run(["bash", "-c", script, "bash", function, *map(str, arguments)], check=check, text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+
+    def destroy(self):
+        subprocess.run([str(ROOT / "tests" / "tools" / "servers.sh"), "stop", self.directory], check=False)
+
+    # ---- PostgreSQL ----
+
+    def postgres_stop(self, mode):
+        """mode: immediate (as a crash) or fast."""
+        home = os.path.realpath(os.path.join(self.directory, "postgres"))
+        self.shell("pm_postgres_as_owner", self.postgres_bin("pg_ctl"), "-D", f"{home}/data", "-m", mode, "-w", "-t", "60", "stop")
+
+    def postgres_start(self):
+        self.shell("pm_postgres_start", self.directory, "off")
+
+    def postgres_bin(self, program):
+        return os.path.join(self.shell("pm_postgres_bin").strip(), program)
+
+    def sql(self, statement, *values, database="postgres"):
+        """One statement in a session of its own; its rows."""
+        connection = psycopg2.connect(dbname=database, **self.servers.pg)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement, values or None)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def postgres_set(self, name, value):
+        """A setting of the whole server, in force when this returns; None: as it was."""
+        self.sql(f"alter system reset {name}" if value is None else f"alter system set {name} = '{value}'")
+        self.sql("select pg_reload_conf()")
+        time.sleep(0.1)
+
+    # ---- RabbitMQ ----
+
+    def rabbitmq_kill(self):
+        pid = int(Path(self.directory, "rabbitmq", "pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def rabbitmq_start(self):
+        self.shell("pm_rabbitmq_start", self.directory)
+
+    def rabbitmqctl(self, *arguments):
+        return self.shell("pm_rabbitmq_ctl", self.directory, *arguments)
+
+    def amqp(self, vhost):
+        """A connection to be closed by the caller."""
+        amqp = self.servers.amqp
+        return pika.BlockingConnection(pika.ConnectionParameters(
+            host=amqp["host"], port=int(amqp["port"]), virtual_host=vhost, heartbeat=0,
+            credentials=pika.PlainCredentials(amqp["user"], amqp["password"])))
+
+    def running(self):
+        """Starts what is not running."""
+        self.postgres_start()
+        self.rabbitmq_start()

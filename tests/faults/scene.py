@@ -1,0 +1,220 @@
+"""A database, a virtual host, a service, and the course of a fault: stream, fault, end of the fault, audit."""
+
+import itertools
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import pika.exceptions
+import psycopg2
+from audit import Announcements, audit
+from stream import Stream
+from watch import Watch, healthy
+from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, Service, wait_until
+
+ASSETS_PER_FAULT = 8
+RATE = 300                   # executions a second
+WARM_UP_SECONDS = 0.6
+AFTERWARDS_SECONDS = 0.3
+SETTLE_SECONDS = 60
+WRONG_HEALTH_SECONDS_MAX = 2.0
+RECOVERY_SECONDS_MAX = 5.0
+RESIDENT_KIB_MAX = 400 * 1024
+INBOUND_QUEUES = (ORDER_QUEUE, MARKET_QUEUE, DEAD_LETTER_QUEUE)
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Outcome:
+    """One line of the table."""
+    name: str
+    rounds: int = 0
+    confirmed: int = 0
+    lost: int = 0
+    twice: int = 0
+    unannounced: int = 0
+    wrong_health: float = 0.0
+    recovery: float = 0.0
+    resident_mib: int = 0
+    note: str = ""
+    wrong: list = field(default_factory=list)
+
+    def add(self, findings):
+        self.confirmed += findings.confirmed
+        self.lost += findings.lost
+        self.twice += findings.twice
+        self.unannounced += findings.unannounced
+        self.wrong += findings.wrong
+
+
+class Scene:
+    """What belongs to one service under test. Services take from it what they take from the World of the e2e tests."""
+
+    def __init__(self, neighbours, name, binary, directory, patience):
+        self.neighbours = neighbours
+        self.servers = neighbours.servers
+        self.name = name
+        self.binary = binary
+        self.directory = directory
+        self.patience = patience
+        self.services = []
+        self.servers.make_database(name)
+        self.servers.make_vhost(name)
+        self.main = Service(self, {})
+        self.service = None  # the one that runs now
+
+    def sql(self, statement, *values):
+        return self.neighbours.sql(statement, *values, database=self.name)
+
+    def run(self, service=None):
+        """That service and no other runs when this returns: by default the one that reaches its neighbours directly."""
+        service = service or self.main
+        if self.service is not None and (self.service is not service or not is_running(service)):
+            if is_running(self.service):
+                assert self.service.stop()[0] == 0, self.service.log_tail()
+        self.service = service
+        if not is_running(service):
+            service.start()
+        service.wait_healthy()
+        return service
+
+    def stream(self, rate=RATE):
+        number = next(_numbers)
+        prefix = f"F{number:04d}"
+        assets = [f"{prefix}N{i}USDT" for i in range(ASSETS_PER_FAULT)]
+        stream = Stream(str(self.binary.parent / "pm_publish"), self.servers, self.name, assets, rate, uuid.uuid4().hex[:12])
+        stream.prefix = prefix
+        return stream
+
+    def depth(self, connection):
+        channel = connection.channel()
+        try:
+            return sum(channel.queue_declare(queue, passive=True).method.message_count for queue in INBOUND_QUEUES[:2])
+        except pika.exceptions.ChannelClosedByBroker:
+            return -1  # a queue is not there yet
+        finally:
+            if channel.is_open:
+                channel.close()
+
+    def settle(self):
+        """Until nothing waits in the queues and nothing is unacknowledged."""
+        connection = self.neighbours.amqp(self.name)
+        try:
+            def is_settled():
+                health = self.service.get("/health").json()
+                return self.depth(connection) == 0 and health["oldest_unacked_seconds"] == 0 and health["pending_commits"] == 0
+            wait_until(is_settled, SETTLE_SECONDS, "empty queues", 0.1)
+            time.sleep(0.1)
+            wait_until(is_settled, SETTLE_SECONDS, "empty queues", 0.1)
+        finally:
+            connection.close()
+
+    def wait_normal(self, stream, since, timeout=60):
+        """Until /health says 200 and an execution published now is seen by readers; the seconds since then."""
+        asset = f"{stream.prefix}P{next(_numbers)}USDT"
+        stream.publish_one(asset)
+        wait_until(lambda: self.is_normal(asset), timeout, "the service being back to normal")
+        return time.monotonic() - since
+
+    def is_normal(self, asset):
+        try:
+            return self.service.get("/health").status_code == 200 and self.service.position(asset) is not None
+        except Exception:  # not back yet, whatever the reason
+            return False
+
+    def check(self, outcome, stream):
+        """Settles and audits; everything found goes to the outcome."""
+        self.settle()
+        outcome.add(audit(self, stream.confirmed, stream.prefix, Announcements(), self.service))
+
+    def suffer(self, name, fault, rounds=1):
+        """The whole course, several times; returns the Outcome."""
+        outcome = Outcome(name)
+        service = self.run(fault.service)
+        stream = self.stream(fault.rate)
+        for _ in range(rounds):
+            watch = Watch(service).start()
+            stream.start()
+            try:
+                time.sleep(WARM_UP_SECONDS)
+                fault.begin()
+                begun = time.monotonic()
+                fault.hold()
+                ending = time.monotonic()
+                fault.end()
+                ended = time.monotonic()
+                outcome.recovery = max(outcome.recovery, self.wait_normal(stream_of_probes(self, stream), ended))
+                time.sleep(AFTERWARDS_SECONDS)
+            finally:
+                fault.mend()
+                stream.stop()
+                watch.stop()
+            outcome.rounds += 1
+            outcome.wrong_health = max(outcome.wrong_health, watch.wrong_seconds(begun, ending, fault.truth))
+            outcome.resident_mib = max(outcome.resident_mib, watch.rss_max_kib // 1024)
+        if fault.loses_the_queue:
+            stream.publish_all_again()
+        self.check(outcome, stream)
+        return outcome
+
+    def judge(self, outcome):
+        """Fails where the promise was broken."""
+        assert (outcome.lost, outcome.twice, outcome.unannounced) == (0, 0, 0), outcome
+        assert not outcome.wrong, outcome.wrong
+        assert outcome.confirmed > 0
+        assert outcome.wrong_health <= WRONG_HEALTH_SECONDS_MAX * self.patience, outcome
+        assert outcome.recovery <= RECOVERY_SECONDS_MAX * self.patience, outcome
+        assert outcome.resident_mib * 1024 <= RESIDENT_KIB_MAX, outcome
+
+    def close(self):
+        for service in self.services:
+            service.kill()
+            service.http.close()
+
+
+def stream_of_probes(scene, stream):
+    """Probes are published by another thread than the stream's; what they publish is counted with it."""
+    probes = Stream(stream.command[0], scene.servers, scene.name, stream.assets, 0, uuid.uuid4().hex[:12])
+    probes.prefix = stream.prefix
+    probes.confirmed = stream.confirmed
+    probes.records = stream.records
+    return probes
+
+
+def is_running(service):
+    return service.process is not None and service.process.poll() is None
+
+
+class Fault:
+    """Begin, hold, end; mend() must leave the neighbours well whatever happened before."""
+
+    seconds = 2.0
+    truth = staticmethod(healthy)
+    service = None            # None: the scene's own
+    rate = RATE
+    loses_the_queue = False   # the broker forgets messages that it had confirmed: upstream sends them again
+
+    def __init__(self, scene):
+        self.scene = scene
+        self.neighbours = scene.neighbours
+
+    def begin(self):
+        pass
+
+    def hold(self):
+        time.sleep(self.seconds)
+
+    def end(self):
+        pass
+
+    def mend(self):
+        pass
+
+
+def try_sql(scene, statement, *values):
+    """A statement for a server that may be away just now."""
+    try:
+        return scene.neighbours.sql(statement, *values)
+    except psycopg2.Error:
+        return []
