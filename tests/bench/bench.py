@@ -71,23 +71,27 @@ def main():
         for name, group in GROUPS.items():
             print(f"{name:<14} {group.__doc__.splitlines()[0]}")
         return 0
-    unknown = [name for name in names if name not in GROUPS]
+    known = {**GROUPS, **bench_rest.PROFILES}
+    unknown = [name for name in names if name not in known]
     if unknown:
         print(f"unknown: {' '.join(unknown)}; there are: {' '.join(GROUPS)}", file=sys.stderr)
         return 2
     world, report = World(), Report("--quick" in sys.argv)
-    print(HEAD, flush=True)
+    if not names or set(names) & set(GROUPS):
+        print(HEAD, flush=True)
     failed = []
     try:
         for name in names or GROUPS:
             try:
-                GROUPS[name](world, report)
+                known[name](world, report)
             except Exception as error:  # the others are still worth measuring
                 failed.append(name)
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 world.stop_all()
     finally:
         world.stop_all()
+    if not report.rows:
+        return 1 if failed else 0
     with open(f"{world.build}/bench.json", "w", encoding="utf-8") as out:
         json.dump({"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "revision": os.environ.get("BENCH_REVISION"),
                    "cores": CORES, "kernel": platform.release(), "quick": report.quick, "failed": failed,

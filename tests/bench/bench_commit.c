@@ -145,7 +145,7 @@ static int put_value(const struct bench *bench, char *out, const char *what, siz
     case 'i':
         return snprintf(out, FORMAT_LEN, "%s", bench->ids[position]);
     case 'a':
-        return snprintf(out, FORMAT_LEN, "A%05zuUSDT", position + 1);
+        return snprintf(out, FORMAT_LEN, "A%06zuUSDT", position + 1);
     case 'v':
         return snprintf(out, FORMAT_LEN, "%llu", (unsigned long long)bench->round + 1);
     case 'e':

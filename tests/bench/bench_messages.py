@@ -7,7 +7,7 @@ from bench_world import MARKET_QUEUE, ORDER_QUEUE, Service
 
 
 def asset(number):
-    return f"A{number:05d}USDT"
+    return f"A{number:06d}USDT"
 
 
 def write_records(path, queue, bodies):
@@ -58,7 +58,7 @@ def make_template(world, positions):
     service.stop()
     world.sql(f"""insert into positions (asset, mode, size, average_entry_price, current_price, unrealized_pnl, realized_pnl,
               fees_paid, version, price_updated_at, last_updated, created_at, opened_at)
-              select 'A' || lpad(n::text, 5, '0') || 'USDT', 'one-way', 1.5, 50000, 50100.25, 150.375, 12.5, 0.75, 1, now(),
+              select 'A' || lpad(n::text, 6, '0') || 'USDT', 'one-way', 1.5, 50000, 50100.25, 150.375, 12.5, 0.75, 1, now(),
               now(), now(), now() from generate_series(1, {positions}) n""", name)
     world.sql("vacuum analyze", name)
     return name

@@ -29,7 +29,7 @@ def wait_acknowledged(service, count, timeout_s=300):
         time.sleep(0.02)
 
 
-def drain(world, records, count, template, log_level="WARNING", **settings):
+def drain(world, records, count, template, log_level="WARNING", watch=None, **settings):
     """Fills the queue, starts the service, and waits until it has done everything."""
     world.empty_broker()
     world.make_database("bench", template)
@@ -37,6 +37,8 @@ def drain(world, records, count, template, log_level="WARNING", **settings):
     world.sql("checkpoint")
     before = {name: cpu_seconds(pid) for name, pid in world.pids.items()}
     service = Service(world, "bench", log_level, **settings)
+    if watch:
+        watch(service)
     seconds, done, metrics = wait_acknowledged(service, count)
     cpu = cpu_by_process(world, service)
     peak = memory_kib(service.pid, "VmHWM")

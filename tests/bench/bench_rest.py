@@ -1,8 +1,11 @@
-"""Memory, start-up, idleness, and the database's own rate."""
+"""Memory, start-up, idleness, the database's own rate, and profiles."""
 
+import os
+import signal
+import subprocess
 import time
 
-from bench_messages import executions, make_template
+from bench_messages import executions, make_template, market_events
 from bench_queue import drain
 from bench_world import Service, cpu_seconds, memory_kib
 
@@ -71,4 +74,40 @@ def measure_commit(world, report):
                    note=f"a commit takes p50 {result['p50_ms']:.2f} ms, p99 {result['p99_ms']:.2f} ms")
 
 
+def record(world, make_records, tool, out):
+    """One drain of a filled queue with a tool that watches the service."""
+    count = 150000
+    watchers = []
+
+    def watch(service):
+        time.sleep(0.3)  # the start is not what is looked for
+        watchers.append(subprocess.Popen([*tool, "-o", out, "-p", str(service.pid)], stderr=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL))
+
+    drain(world, make_records(world, count, 500), count, make_template(world, 500), watch=watch)
+    for watcher in watchers:
+        if watcher.poll() is None:
+            watcher.send_signal(signal.SIGINT)
+        watcher.wait()
+
+
+def profile(world, make_records):
+    directory = f"{world.build}/profile"
+    os.makedirs(directory, exist_ok=True)
+    record(world, make_records, ["perf", "record", "-F", "997", "-g"], f"{directory}/perf.data")
+    record(world, make_records, ["strace", "-f", "-c"], f"{directory}/syscalls.txt")
+
+
+def profile_executions(world, _report):
+    """perf and strace of the service under executions (profile.sh)"""
+    profile(world, executions)
+
+
+def profile_market(world, _report):
+    """perf and strace of the service under market events (profile.sh)"""
+    profile(world, market_events)
+
+
+# Only on request: they measure nothing.
+PROFILES = {"profile_executions": profile_executions, "profile_market": profile_market}
 GROUPS = {"memory": measure_memory, "backlog": measure_backlog, "idle": measure_idle, "commit": measure_commit}

@@ -8,6 +8,8 @@
  * over HTTP again and again, tells how many of them are visible. hop: publishes the same messages to a queue and takes
  * them from there on another connection: the way through the broker, and nothing else. Prints one JSON object.
  */
+#define _GNU_SOURCE
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -98,7 +100,7 @@ static size_t format_fill(char *out, size_t index, bool is_probe)
     if (is_probe)
         snprintf(asset, sizeof asset, "%s", probe_asset);
     else
-        snprintf(asset, sizeof asset, "A%05zuUSDT", index % ASSETS + 1);
+        snprintf(asset, sizeof asset, "A%06zuUSDT", index % ASSETS + 1);
     int len = snprintf(out, BODY_LEN,
                        "{\"event_type\":\"order_executed\",\"execution_id\":\"visible-%d-%zu\",\"asset\":\"%s\","
                        "\"side\":\"Buy\",\"execution_quantity\":\"1\",\"execution_price\":\"50000.5\","
@@ -197,11 +199,11 @@ static double ask_size(int fd, const char *request, size_t request_len)
             die("no answer");
         len += (size_t)got;
         answer[len] = '\0';
-        const char *length = strstr(answer, "ontent-length: ");
+        const char *length = strcasestr(answer, "content-length: ");
         const char *body = strstr(answer, "\r\n\r\n");
         if (length == NULL || body == NULL || length > body)
             continue;
-        if (len >= (size_t)(body + 4 - answer) + strtoul(length + 15, NULL, 10))
+        if (len >= (size_t)(body + 4 - answer) + strtoul(length + 16, NULL, 10))
             break;
     }
     const char *size = strstr(answer, "\"size\":\"");

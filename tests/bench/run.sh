@@ -23,12 +23,21 @@ esac
 
 pm_packages_need "${PM_PACKAGES_RUN[@]}" libcriterion-dev wrk nghttp2-client
 pm_say "Building the release preset …"
-mkdir -p "$root/build-release"
-# Only the programs are built, not the tests.
-pm_build "$root" release ON position-manager pm_publish bench_consumer bench_visible bench_http bench_commit \
-    >"$root/build-release/bench-build.log" 2>&1 || {
-    tail -n 40 "$root/build-release/bench-build.log" >&2
-    pm_die "The build failed; all of it is in build-release/bench-build.log"
+programs=(position-manager pm_publish bench_consumer bench_visible bench_http bench_commit)
+build=${PM_BENCH_BUILD:-$root/build-release}
+mkdir -p "$build"
+# Only the programs are built, not the tests. profile.sh wants frame pointers, and a directory of its own for that.
+build_all() {
+    if [ -n "${PM_BENCH_BUILD:-}" ]; then
+        cmake --preset release -B "$build" -DPM_TESTS=ON -DCMAKE_C_FLAGS="${PM_BENCH_CFLAGS:-}" &&
+            cmake --build "$build" --target "${programs[@]}"
+    else
+        pm_build "$root" release ON "${programs[@]}"
+    fi
+}
+(cd "$root" && build_all) >"$build/bench-build.log" 2>&1 || {
+    tail -n 40 "$build/bench-build.log" >&2
+    pm_die "The build failed; all of it is in $build/bench-build.log"
 }
 
 dir=$(mktemp -d /tmp/pm-bench.XXXXXX)
@@ -47,7 +56,7 @@ trap 'exit 1' INT TERM HUP
 pm_say "Starting PostgreSQL and RabbitMQ in $dir …"
 pm_postgres_start "$dir" on
 pm_rabbitmq_start "$dir"
-BENCH_DIR=$dir BENCH_BUILD=$root/build-release BENCH_REVISION=$(pm_build_revision "$root") \
+BENCH_DIR=$dir BENCH_BUILD=$build BENCH_REVISION=$(pm_build_revision "$root") \
     BENCH_PG_PORT=$(pm_postgres_port "$dir") BENCH_PG_PASSWORD=$(pm_postgres_password "$dir") \
     BENCH_PG_USER=$PM_POSTGRES_USER BENCH_AMQP_PORT=$(pm_rabbitmq_port "$dir") \
     BENCH_PG_PID=$(head -n 1 "$(readlink -f "$dir/postgres")/data/postmaster.pid") \
