@@ -136,7 +136,7 @@ void history_fix_home(struct history *history, struct wish *wish, struct history
 
 /* ---- one position ---- */
 
-/* Fails: STATUS_UNAVAILABLE, STATUS_STOPPING. */
+/* Fails: as history_query(). */
 static enum status fold_orders(struct history *history, const char *asset, struct orders_fold *fold, bool *readable)
 {
     orders_fold_begin(fold);

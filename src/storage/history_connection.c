@@ -64,7 +64,9 @@ enum status history_judge(struct history *history, enum history_line line, const
     }
     LOG_EVENT(LOG_LEVEL_ERROR, "history_statement_refused", NULL, log_text("during", what),
               log_text("sqlstate", connection->sqlstate), log_text("error", connection->error));
-    return STATUS_INVALID;
+    const bool is_passing =
+        pg_error_is(connection, "40") || pg_error_is(connection, "53") || pg_error_is(connection, "55");
+    return is_passing ? STATUS_TIMEOUT : STATUS_INVALID;
 }
 
 enum status history_query(struct history *history, enum history_line line, const char *what, const char *sql, int count,

@@ -129,8 +129,10 @@ bool history_jobs_step(struct history *history)
     if (job->kind == JOB_NONE)
         begin(history, most_due(history));
     const enum status status = step(history, job);
-    if (status == STATUS_UNCHANGED || status == STATUS_INVALID)
-        end(history, status == STATUS_INVALID);
+    if (status == STATUS_UNCHANGED)
+        end(history, false);
+    else if (status != STATUS_OK && history->connected)
+        end(history, true);
     else if (status != STATUS_OK)
         history_job_abandon(history);
     else if (job->rows_since_pause >= PAUSE_ROWS) {

@@ -44,7 +44,7 @@ static enum status declare(struct history *history, enum history_line line, cons
     if (status != STATUS_OK)
         return status;
     status = history_query(history, line, "orders", sql, asset == NULL ? 0 : 1, asset == NULL ? NULL : values, NULL);
-    if (status == STATUS_INVALID)
+    if (status != STATUS_OK)
         history_orders_close(history, line);
     return status;
 }

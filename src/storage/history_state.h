@@ -179,7 +179,8 @@ void history_keep_connected(struct history *history);
 void history_close_lines(struct history *history);
 /*
  * pg_query() on a line; a failure is logged under what was to be done, and where the connection is to blame it is
- * closed. Fails: STATUS_UNAVAILABLE (the connection), STATUS_INVALID (refused), STATUS_STOPPING.
+ * closed. Fails: STATUS_UNAVAILABLE (the connection), STATUS_INVALID (refused), STATUS_TIMEOUT (refused for a reason
+ * that passes: a lock, room), STATUS_STOPPING.
  */
 enum status history_query(struct history *history, enum history_line line, const char *what, const char *sql, int count,
                           const char *const *values, PGresult **out) PM_MUST_USE;

@@ -277,7 +277,7 @@ Test(storage_history, requests_are_served_while_all_are_taken)
     rig_execute(&rig.base, "BEGIN; LOCK TABLE position_manager_outbox IN EXCLUSIVE MODE");
     for (int i = 0; i < 15; i++) {
         const int64_t started_us = clock_steady_us();
-        expect_status(HISTORY_SNAPSHOT_LIST, "P00000USDT", STATUS_OK);
+        expect_status(i % 2 == 0 ? HISTORY_SNAPSHOT_LIST : HISTORY_VALIDATE, "P00000USDT", STATUS_OK);
         cr_expect_lt(clock_steady_us() - started_us, 400000);
         history_rig_pump(&rig, 100);
     }
@@ -294,6 +294,9 @@ Test(storage_history, what_was_not_confirmed_is_announced_again_after_a_crash)
     history_rig_start(&rig);
     take("BTCUSDT");
     take("BTCUSDT");
+    for (int i = 0; i < 100; i++)
+        history_rig_pump(&rig, 5);
+    cr_expect_eq(mailbox_depth(rig.to_publisher, 0), 2, "each is given to the publisher once");
     history_rig_stop(&rig);
     cr_expect_eq(number("SELECT count(*) FROM position_manager_outbox"), 2);
     rig.publisher_is_deaf = false;
