@@ -133,6 +133,7 @@ struct delivery {
     bool applied;             /* its effect is in the working state; fill is in the order's pending sum */
     struct fill fill;         /* executions that were applied: what was new */
     struct journal_note journal;
+    bool told;           /* a discrepancy of it was logged and counted; not again when it is redone */
     bool looked_up;      /* the database was asked about identity and order: the three below say what it answered */
     bool identity_known; /* lookup or commit: the identity is committed ... */
     uint64_t known_fingerprint;      /* ... with this fingerprint */
@@ -160,6 +161,8 @@ enum commit_outcome {
     COMMIT_DONE,     /* durable */
     COMMIT_REDO,     /* nothing of this item was written: repeats are marked (identity_known); where looked_up is set,
                         order_before is fresh */
+    COMMIT_REFUSED,  /* nothing written, and nothing learned: the server does not take these values, or the row holds
+                        what cannot be; counts as a try */
     COMMIT_CONFLICT, /* nothing written: the row was not at expected_version; .found holds it. Repeats marked and order
                         totals refreshed too */
 };
@@ -212,6 +215,7 @@ struct announcement {
     struct position position; /* as committed */
     struct decimal size_norm; /* position_size_norm as of the commit; may be none */
     struct delivery *settles; /* chain by head.next; may be empty (taken out by the publisher when confirmed) */
+    bool confirmed;           /* the publisher's answer; false if it stopped before */
     void *work;               /* the shard's own */
     size_t settles_count;     /* the shard's own */
 };

@@ -85,7 +85,6 @@ void shard_make_trace_id(struct shard *shard, char out[TRACE_ID_LEN_MAX + 1])
 void shard_load(struct shard *shard, const struct position *position)
 {
     (void)directory_publish(shard->settings.part, position);
-    shard->totals_dirty = true;
     if (!position->announcement_due)
         return;
     struct work *work = shard_work(shard, position->asset, position->mode);
@@ -123,7 +122,7 @@ static struct work *work_begin(struct shard *shard, const char *asset, enum posi
         position_init(&work->base, asset, mode, shard->settings.new_uuid(shard->settings.new_uuid_context),
                       shard->now.wall_us);
     }
-    work->now = work->base;
+    work->now = work->accounted = work->base;
     shard->work_count++;
     return work;
 }
@@ -145,9 +144,9 @@ struct work *shard_work(struct shard *shard, const char *asset, enum position_mo
 static bool work_is_idle(const struct work *work)
 {
     return chain_is_empty(&work->pending) && chain_is_empty(&work->in_flight) && chain_is_empty(&work->waiting) &&
-           chain_is_empty(&work->settling) && !work->lookup_in_flight && !work->commit_in_flight && !work->announcing &&
-           !work->announce_due && !work->in_commit_queue && !work->in_lookup_queue && !work->in_announce_queue &&
-           work->pins == 0;
+           chain_is_empty(&work->ahead) && chain_is_empty(&work->settling) && !work->lookup_in_flight &&
+           !work->commit_in_flight && !work->announcing && !work->announce_due && !work->in_commit_queue &&
+           !work->in_lookup_queue && !work->in_announce_queue && work->pins == 0;
 }
 
 void shard_work_pin(struct work *work)
@@ -209,6 +208,7 @@ static void handle_delivery(struct shard *shard, struct delivery *delivery)
     delivery->joined = NULL;
     delivery->order = NULL;
     delivery->applied = false;
+    delivery->told = false;
     delivery->looked_up = false;
     delivery->identity_known = false;
     delivery->journal.wanted = false;

@@ -62,6 +62,7 @@ static void send_announcement(struct shard *shard, struct work *work, struct wid
     announcement->size_norm = position_size_norm(&work->base, total_exposure);
     announcement->settles = work->settling.first;
     announcement->settles_count = 0;
+    announcement->confirmed = false;
     for (struct delivery *delivery = work->settling.first; delivery != NULL; delivery = delivery_next(delivery))
         announcement->settles_count++;
     work->settling = (struct chain){NULL, NULL};
@@ -107,7 +108,7 @@ void shard_handle_announcement(struct shard *shard, struct announcement *announc
     struct work *work = announcement->work;
     work->announcing = false;
     shard->held_count -= announcement->settles_count;
-    if (announcement->settles == NULL)
+    if (announcement->confirmed)
         forget_due(shard, work, &announcement->position);
     if (announcement->settles != NULL) {
         /* It was not confirmed (the publisher stops): it is due again. */

@@ -206,7 +206,8 @@ static void admit_market(struct shard *shard, struct work *work, struct delivery
         return;
     }
     pm_assert(status == STATUS_OK || status == STATUS_UNCHANGED);
-    if (effect.size_differs) {
+    if (effect.size_differs && !delivery->told) {
+        delivery->told = true;
         log_size_discrepancy(delivery, &effect);
         if (!effect.size_taken)
             shard_want_validation(shard, delivery);
@@ -356,7 +357,7 @@ void shard_admit(struct shard *shard, struct delivery *delivery)
 {
     struct work *work = shard_work(shard, delivery->asset, delivery_mode(delivery));
     shard_work_pin(work);
-    if (work->lookup_in_flight || !chain_is_empty(&work->waiting)) {
+    if (work->lookup_in_flight || !chain_is_empty(&work->ahead) || !chain_is_empty(&work->waiting)) {
         chain_append(&work->waiting, delivery); /* behind those before it */
     } else if (try_admit(shard, work, delivery) == MUST_ASK) {
         chain_append(&work->waiting, delivery);
@@ -402,9 +403,20 @@ void shard_rebuild(struct shard *shard, struct work *work)
         shard_take_back(shard, delivery);
     work->now = work->base;
     work->row_changed = false;
-    chain_concat(&again, &work->waiting);
+    /* What waits came later, and some of what came in between may be with the committer. */
+    struct chain later = work->waiting;
     work->waiting = again;
     shard_drain_waiting(shard, work);
+    if (work->lookup_in_flight) {
+        chain_concat(&work->waiting, &work->ahead);
+        work->ahead = work->waiting;
+        work->waiting = later;
+    } else {
+        bool asks = !chain_is_empty(&work->waiting);
+        chain_concat(&work->waiting, &later);
+        if (!asks)
+            shard_drain_waiting(shard, work);
+    }
     if (work->external.wanted)
         shard_queue_commit(shard, work);
 }

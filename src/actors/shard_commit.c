@@ -121,7 +121,8 @@ void shard_handle_lookup(struct shard *shard, struct lookup_request *request)
         struct work *work = shard_work(shard, delivery->asset, mode);
         /* The answered ones of this position stand together and before whatever came meanwhile. */
         struct chain later = work->waiting;
-        work->waiting = (struct chain){NULL, NULL};
+        work->waiting = work->ahead;
+        work->ahead = (struct chain){NULL, NULL};
         chain_append(&work->waiting, delivery);
         while (answered.first != NULL && strcmp(answered.first->asset, delivery->asset) == 0 &&
                delivery_mode(answered.first) == mode)
@@ -187,14 +188,14 @@ static void commit_done(struct shard *shard, struct work *work, const struct com
     const struct position *row = &item->row;
     int32_t changes = row->version - work->base.version;
     bool announced = changes != 0 || item->external.wanted;
-    work->base = *row;
+    work->base = work->accounted = *row;
     work->row_exists = true;
     work->external.wanted = false;
     work->conflict_tries = 0;
     work->not_before_us = 0;
     (void)directory_publish(shard->settings.part, row);
-    shard->totals_dirty = true;
     if (announced) {
+        shard->totals_dirty = true;
         work->committed_source = work->flight_source;
         memcpy(work->committed_trace_id, work->flight_trace_id, sizeof work->committed_trace_id);
         memcpy(shard->totals_trace_id, work->flight_trace_id, sizeof shard->totals_trace_id);
@@ -239,13 +240,14 @@ static void take_found(struct shard *shard, struct work *work, const struct comm
         found.version = work->base.version;
     }
     work->external.wanted = false;
-    if (!position_is_same_figures(&found, &work->base)) {
+    if (!position_is_same_figures(&found, &work->accounted)) {
+        int128 fees_units = found.fees_paid.units - work->accounted.fees_paid.units;
         work->external = (struct journal_note){
             .wanted = true,
             .source = SOURCE_EXTERNAL,
             .quantity = DECIMAL_NONE,
             .price = DECIMAL_NONE,
-            .fees = decimal_from_units(found.fees_paid.units - work->base.fees_paid.units),
+            .fees = decimal_is_in_range(fees_units) ? decimal_from_units(fees_units) : DECIMAL_NONE,
             .at_us = shard->now.wall_us,
             .size = found.size,
             .average_entry_price = found.average_entry_price,
@@ -264,34 +266,22 @@ static void take_found(struct shard *shard, struct work *work, const struct comm
     if (item->found_exists) {
         (void)directory_publish(shard->settings.part, &found);
         shard->totals_dirty = true;
+        memcpy(shard->totals_trace_id, work->flight_trace_id, sizeof shard->totals_trace_id);
     }
 }
 
-static void commit_conflict(struct shard *shard, struct work *work, const struct commit_item *item)
+/*
+ * Tries again with back-off what is in flight, on top of work->base; when all tries are used up it is refused, after
+ * the rest was applied without it, so that what waited for its outcome is tried against the right state.
+ */
+static void try_again(struct shard *shard, struct work *work)
 {
-    metric_add(METRIC_CONFLICTS, 1);
-    work->conflict_tries++;
-    bool exhausted = work->conflict_tries > shard->settings.conflict_tries_max;
-    LOG_EVENT(LOG_LEVEL_WARNING, "position_conflict", work->flight_trace_id, log_text("asset", work->now.asset),
-              log_text("mode", position_mode_word(work->now.mode)), log_int("expected_version", item->expected_version),
-              log_int("found_version", item->found_exists ? item->found.version : -1),
-              log_int("tries", work->conflict_tries), log_bool("given_up", exhausted));
-    for (struct delivery *delivery = work->pending.first; delivery != NULL; delivery = delivery_next(delivery)) {
-        if (delivery->kind == DELIVERY_EXECUTION && delivery->order != NULL)
-            order_forget(delivery->order);
-        delivery->looked_up = false;
-    }
-    refresh_orders(&work->in_flight);
-    orders_drop_cached(shard->orders);
-    take_found(shard, work, item);
-    if (exhausted) {
-        struct chain failed = work->in_flight;
+    struct chain failed = {NULL, NULL};
+    if (work->conflict_tries > shard->settings.conflict_tries_max) {
+        failed = work->in_flight;
         work->in_flight = (struct chain){NULL, NULL};
-        struct delivery *delivery;
-        while ((delivery = chain_take(&failed)) != NULL) {
+        for (struct delivery *delivery = failed.first; delivery != NULL; delivery = delivery_next(delivery))
             shard_take_back(shard, delivery);
-            shard_refuse(shard, delivery, STATUS_VERSION_CONFLICT, "version");
-        }
         work->conflict_tries = 0;
         work->not_before_us = 0;
     } else {
@@ -300,6 +290,40 @@ static void commit_conflict(struct shard *shard, struct work *work, const struct
             shard->now.steady_us + (shard->settings.conflict_backoff_us << (work->conflict_tries - 1));
     }
     shard_rebuild(shard, work);
+    struct delivery *delivery;
+    while ((delivery = chain_take(&failed)) != NULL)
+        shard_refuse(shard, delivery, STATUS_VERSION_CONFLICT, "version");
+}
+
+static void commit_conflict(struct shard *shard, struct work *work, const struct commit_item *item)
+{
+    metric_add(METRIC_CONFLICTS, 1);
+    work->conflict_tries++;
+    LOG_EVENT(LOG_LEVEL_WARNING, "position_conflict", work->flight_trace_id, log_text("asset", work->now.asset),
+              log_text("mode", position_mode_word(work->now.mode)), log_int("expected_version", item->expected_version),
+              log_int("found_version", item->found_exists ? item->found.version : -1),
+              log_int("tries", work->conflict_tries),
+              log_bool("given_up", work->conflict_tries > shard->settings.conflict_tries_max));
+    for (struct delivery *delivery = work->pending.first; delivery != NULL; delivery = delivery_next(delivery)) {
+        if (delivery->kind == DELIVERY_EXECUTION && delivery->order != NULL)
+            order_forget(delivery->order);
+        delivery->looked_up = false;
+    }
+    refresh_orders(&work->in_flight);
+    orders_drop_cached(shard->orders);
+    take_found(shard, work, item);
+    try_again(shard, work);
+}
+
+/* The row cannot be written as it is, for a reason of the database's or of somebody's hand in it. */
+static void commit_refused(struct shard *shard, struct work *work)
+{
+    work->conflict_tries++;
+    LOG_EVENT(LOG_LEVEL_ERROR, "position_not_written", work->flight_trace_id, log_text("asset", work->now.asset),
+              log_text("mode", position_mode_word(work->now.mode)), log_int("tries", work->conflict_tries),
+              log_bool("given_up", work->conflict_tries > shard->settings.conflict_tries_max));
+    refresh_orders(&work->in_flight);
+    try_again(shard, work);
 }
 
 void shard_handle_commit(struct shard *shard, struct commit_request *request)
@@ -316,6 +340,9 @@ void shard_handle_commit(struct shard *shard, struct commit_request *request)
             break;
         case COMMIT_REDO:
             commit_redo(shard, work);
+            break;
+        case COMMIT_REFUSED:
+            commit_refused(shard, work);
             break;
         case COMMIT_CONFLICT:
             commit_conflict(shard, work, item);

@@ -20,14 +20,16 @@ enum { WORK_BUCKETS = 4096, VALIDATIONS_WANTED_MAX = 16 };
  */
 struct work {
     struct work *bucket_next;
-    struct position now;  /* committed, with in-flight and pending effects applied */
-    struct position base; /* what a redo starts from: the row as committed, or as found */
-    bool row_exists;      /* base is a row of the table */
-    bool row_changed;     /* now differs from what is in flight or committed, in any field */
+    struct position now;       /* committed, with in-flight and pending effects applied */
+    struct position accounted; /* as last journalled: what others changed since is told from it */
+    struct position base;      /* what a redo starts from: the row as committed, or as found */
+    bool row_exists;           /* base is a row of the table */
+    bool row_changed;          /* now differs from what is in flight or committed, in any field */
     bool commit_in_flight;
     bool lookup_in_flight;        /* some of its deliveries are with the committer */
     struct chain pending;         /* applied, to go with the next commit */
     struct chain in_flight;       /* applied, in the commit under way */
+    struct chain ahead;           /* not applied, before those that are with the committer */
     struct chain waiting;         /* not applied: the database is to be asked first */
     struct chain settling;        /* committed, to be settled by the next announcement */
     struct journal_note external; /* someone else's change, to be journalled with the next commit */

@@ -68,6 +68,7 @@ void publisher_confirmed(struct publisher *publisher, struct message *message)
         struct announcement *announcement = (struct announcement *)message;
         settle(publisher, announcement->settles);
         announcement->settles = NULL;
+        announcement->confirmed = true;
         metric_add(METRIC_PUBLISHED, 1);
         send_announcement_home(publisher, announcement);
     } else if (message->type == MESSAGE_PORTFOLIO) {
@@ -118,10 +119,16 @@ static bool may_publish(const struct publisher *publisher)
            publisher_window_room(&publisher->window) > 0;
 }
 
-/* What is to be published again goes first, and holds back the lanes: the window bounds both together. */
+/*
+ * What is to be published again goes first. After a lost connection that is everything that was unconfirmed, in its old
+ * order; what the broker refused waits a moment for itself alone, and is counted with the window, which bounds both.
+ */
 static bool may_take_lanes(const struct publisher *publisher)
 {
-    return may_publish(publisher) && publisher->again.count == 0;
+    if (!may_publish(publisher))
+        return false;
+    return publisher->again.count == 0 || (publisher->now_us < publisher->again_after_us &&
+                                           publisher->again.count < publisher_window_room(&publisher->window));
 }
 
 static void publish(struct publisher *publisher, struct message *message)

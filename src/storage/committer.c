@@ -123,8 +123,12 @@ static void serve_lookups(struct committer *committer)
     if (!any || (committer->asked.count > 0 && committer_ask(committer) != STATUS_OK))
         return;
     for (size_t i = 0; i < committer->shard_count; i++) {
-        if (committer->slots[i].lookup != NULL)
-            answer_lookup(committer, i);
+        if (committer->slots[i].lookup == NULL)
+            continue;
+        /* What the look-up saw may hold this commit already: the shard has to hear of the commit first. */
+        if (committer->slots[i].is_finished)
+            answer_commit(committer, i);
+        answer_lookup(committer, i);
     }
 }
 

@@ -44,6 +44,12 @@ static void hold(struct committer *committer, struct work *work)
 {
     const struct position *row = &work->item->row;
     work->state = WORK_HELD;
+    if (work->is_refused) { /* no lock that may end soon: the shard decides how often it tries */
+        LOG_EVENT(LOG_LEVEL_WARNING, "position_row_refused", NULL, log_text("asset", row->asset),
+                  log_text("mode", position_mode_word((enum position_mode)row->mode)),
+                  log_text("sqlstate", committer->connection.sqlstate));
+        return;
+    }
     struct suspect *suspect = find_suspect(committer, &row->id);
     if (suspect == NULL) {
         LOG_EVENT(LOG_LEVEL_WARNING, "position_row_blocked", NULL, log_text("asset", row->asset),
@@ -198,6 +204,8 @@ static void split_blocked(struct committer *committer, struct ranges *ranges, st
     if (count_todo(committer, range.first, range.last, &any) == 1) {
         /* A column that somebody added since: the next connection's statements fill it. */
         committer->has_stale_statements |= pg_error_is(&committer->connection, "23502");
+        committer->work[any].is_refused =
+            pg_error_is(&committer->connection, "22") || pg_error_is(&committer->connection, "23");
         hold(committer, &committer->work[any]);
     } else if (committer->lock_failures > LOCK_FAILURES_MAX)
         set_todo(committer, range.first, range.last, WORK_HELD);
@@ -290,12 +298,12 @@ static void tell_conflict(const struct commit_item *item)
               log_int("found_version", item->found_exists ? item->found.version : -1));
 }
 
-static void decide(struct committer *committer, struct work *work)
+static void decide(const struct work *work)
 {
     struct commit_item *item = work->item;
     item->outcome = COMMIT_REDO;
-    if (work->row_unusable) {
-        hold(committer, work); /* until somebody mends the row */
+    if (work->row_unusable || work->is_refused) {
+        item->outcome = COMMIT_REFUSED;
         return;
     }
     if (work->row_differs || work->unexplained) {
@@ -320,7 +328,7 @@ static void decide_all(struct committer *committer, bool stopping)
         find_twins(committer);
         for (size_t i = 0; i < committer->work_count; i++) {
             if (committer->work[i].state == states[s])
-                decide(committer, &committer->work[i]);
+                decide(&committer->work[i]);
         }
     }
 }

@@ -108,10 +108,17 @@ static void take_identities(struct committer *committer, const PGresult *result)
     }
 }
 
-static enum status read_decimal(const PGresult *result, int row, int column, struct decimal *out)
+/* A sum of an order's fills may be beyond what one figure may be: it is read as the integer that it is. */
+static enum status read_sum(const PGresult *result, int row, int column, struct decimal *out)
 {
-    return decimal_parse(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column),
-                         DECIMAL_EXCESS_ROUND, out);
+    struct wide sum;
+    int128 units;
+    enum status status = wide_parse_16(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column), &sum);
+    if (status == STATUS_OK)
+        status = wide_divide_round(sum, DECIMAL_ONE, &units);
+    if (status == STATUS_OK)
+        *out = decimal_from_units(units);
+    return status;
 }
 
 static void take_orders(struct committer *committer, const PGresult *result)
@@ -119,8 +126,8 @@ static void take_orders(struct committer *committer, const PGresult *result)
     for (int row = 0; row < PQntuples(result); row++) {
         struct asked *asked = &committer->asked.entries[ordinal_index(result, row, 0, committer->asked.count)];
         struct order_total total;
-        if (read_decimal(result, row, 1, &total.filled) == STATUS_OK &&
-            read_decimal(result, row, 3, &total.fees) == STATUS_OK &&
+        if (read_sum(result, row, 1, &total.filled) == STATUS_OK &&
+            read_sum(result, row, 3, &total.fees) == STATUS_OK &&
             wide_parse_16(PQgetvalue(result, row, 2), (size_t)PQgetlength(result, row, 2), &total.notional) ==
                 STATUS_OK)
             asked->delivery->order_before = total;

@@ -44,6 +44,7 @@ struct work {
     bool row_differs;  /* from what the item expects */
     bool row_unusable; /* it holds what our types cannot */
     bool unexplained;  /* the server would not take it, and no reason is visible */
+    bool is_refused;   /* the server does not take its values (SQLSTATE classes 22 and 23) */
 };
 
 /* A delivery about which the database is asked; .work is NULL for a lookup. */

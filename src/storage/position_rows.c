@@ -234,5 +234,6 @@ enum status position_from_row(const PGresult *result, int row, struct position *
         return STATUS_OK;
     LOG_EVENT(LOG_LEVEL_ERROR, "position_row_unusable", NULL, log_text("asset", PQgetvalue(result, row, COLUMN_ASSET)),
               log_text("mode", PQgetvalue(result, row, COLUMN_MODE)), log_text("column", misfit));
-    return STATUS_INVALID;
+    const bool is_ours = misfit != position_columns[COLUMN_ASSET].name && misfit != position_columns[COLUMN_MODE].name;
+    return is_ours ? STATUS_INVALID : STATUS_NOT_FOUND;
 }

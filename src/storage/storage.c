@@ -25,13 +25,13 @@ static bool is_stopping(void *context)
     return atomic_load(&board->stopping);
 }
 
-/* Every row that cannot be read is named before the start is refused. */
+/* Every row with figures that cannot be is named before the start is refused. */
 static enum status check_rows(const PGresult *rows)
 {
     enum status status = STATUS_OK;
     for (int row = 0; row < PQntuples(rows); row++) {
         struct position position;
-        if (position_from_row(rows, row, &position) != STATUS_OK)
+        if (position_from_row(rows, row, &position) == STATUS_INVALID)
             status = STATUS_INVALID;
     }
     return status;
@@ -74,9 +74,11 @@ static enum status load_positions(struct pg_connection *connection, storage_load
     position_sql_close(&sql);
     for (int row = 0; status == STATUS_OK && row < PQntuples(rows); row++) {
         struct position position;
-        status = position_from_row(rows, row, &position);
-        if (status == STATUS_OK)
+        const enum status readable = position_from_row(rows, row, &position);
+        if (readable == STATUS_OK)
             load(context, &position);
+        else if (readable != STATUS_NOT_FOUND) /* somebody's row that is no position of ours */
+            status = readable;
     }
     if (status == STATUS_OK)
         LOG_EVENT(LOG_LEVEL_INFO, "positions_loaded", NULL, log_int("count", PQntuples(rows)));

@@ -273,6 +273,7 @@ static void confirm_announcement(struct world *world, struct announcement *annou
     world->announcement_count++;
     struct message *settled = announcement->settles == NULL ? NULL : &announcement->settles->head;
     announcement->settles = NULL;
+    announcement->confirmed = true;
     if (settled != NULL) {
         settled->type = MESSAGE_SETTLED;
         mailbox_send_reserved(world->consumer_mailbox, announcement->shard, &settled);

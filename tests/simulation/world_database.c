@@ -138,17 +138,17 @@ void world_take_requests(struct world *world)
     }
 }
 
-/* The committer answers a shard in the order of its doing: the older of two requests goes first. */
-static bool is_behind_another(const struct world *world, size_t request)
+/* A look-up is answered at once, before the next commit is carried out. */
+static bool is_behind_a_lookup(const struct world *world, size_t request)
 {
     const struct message *other = world->requests[request ^ 1];
-    return other != NULL && other->type != world->requests[request]->type && world->request_done[request ^ 1];
+    return other != NULL && other->type == MESSAGE_LOOKUP && world->request_done[request ^ 1];
 }
 
 void world_carry_out(struct world *world, size_t request)
 {
     struct message *message = world->requests[request];
-    if (message == NULL || world->request_done[request] || world->database_holds || is_behind_another(world, request))
+    if (message == NULL || world->request_done[request] || world->database_holds || is_behind_a_lookup(world, request))
         return;
     if (message->type == MESSAGE_LOOKUP)
         look_up(world, ((struct lookup_request *)message)->deliveries);
@@ -161,6 +161,10 @@ void world_answer(struct world *world, size_t request)
 {
     if (world->requests[request] == NULL || !world->request_done[request])
         return;
+    /* A commit's answer may be late; what a look-up saw since may hold it already, so the shard hears of it first. */
+    if (world->requests[request]->type == MESSAGE_LOOKUP && world->requests[request ^ 1] != NULL &&
+        world->request_done[request ^ 1])
+        world_answer(world, request ^ 1);
     mailbox_send_reserved(world->shard_mailboxes[request / 2], 1, &world->requests[request]);
 }
 
