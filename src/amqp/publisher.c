@@ -226,7 +226,7 @@ static void wait_for_work(struct publisher *publisher)
                             {.fd = link->fd, .events = POLLIN}};
     if (!frames_is_empty(&link->out))
         fds[1].events |= POLLOUT;
-    uint32_t lanes_ignored = may_take_lanes(publisher) ? 0 : UINT32_MAX;
+    uint64_t lanes_ignored = may_take_lanes(publisher) ? 0 : UINT64_MAX;
     int timeout_ms = mailbox_prepare_wait(publisher->mailbox, lanes_ignored) ? sleep_ms(publisher) : 0;
     int ready = poll(fds, broker_link_is_open(link) ? 2 : 1, timeout_ms);
     mailbox_finish_wait(publisher->mailbox);

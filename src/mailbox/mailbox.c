@@ -167,7 +167,7 @@ size_t mailbox_receive_lane(struct mailbox *mailbox, size_t lane, struct message
     return take(lane_at(mailbox, lane), out, max);
 }
 
-static bool has_message(const struct mailbox *mailbox, uint32_t lanes_ignored)
+static bool has_message(const struct mailbox *mailbox, uint64_t lanes_ignored)
 {
     for (size_t i = 0; i < mailbox->lane_count; i++) {
         if ((lanes_ignored >> i & 1) == 0 && ck_ring_size(&mailbox->lanes[i].ring) != 0)
@@ -181,7 +181,7 @@ int mailbox_fd(const struct mailbox *mailbox)
     return mailbox->wake_fd;
 }
 
-bool mailbox_prepare_wait(struct mailbox *mailbox, uint32_t lanes_ignored)
+bool mailbox_prepare_wait(struct mailbox *mailbox, uint64_t lanes_ignored)
 {
     /* Pairs with the load of parked in mailbox_send(). */
     atomic_store_explicit(&mailbox->parked, 1, memory_order_relaxed);

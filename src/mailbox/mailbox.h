@@ -26,7 +26,7 @@ struct message {
 
 struct mailbox;
 
-enum { MAILBOX_LANES_MAX = 32 };
+enum { MAILBOX_LANES_MAX = 64 };
 
 /*
  * Makes a mailbox of lane_count lanes; lane i holds at least capacities[i] messages (1 to 1,048,576).
@@ -73,7 +73,7 @@ void mailbox_wait(struct mailbox *mailbox, int timeout_ms);
  * lanes_ignored do not keep the receiver awake. Thread: the receiver.
  */
 int mailbox_fd(const struct mailbox *mailbox);
-bool mailbox_prepare_wait(struct mailbox *mailbox, uint32_t lanes_ignored);
+bool mailbox_prepare_wait(struct mailbox *mailbox, uint64_t lanes_ignored);
 void mailbox_finish_wait(struct mailbox *mailbox);
 
 /* Wakes the receiver without a message (to stop it). Thread: any; async-signal-safe. */

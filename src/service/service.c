@@ -17,6 +17,7 @@
 #include "committer.h"
 #include "consumer.h"
 #include "directory.h"
+#include "history.h"
 #include "log.h"
 #include "log_writer.h"
 #include "metrics_registry.h"
@@ -30,10 +31,14 @@ enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
     ANNOUNCE_HOLD_US = 50 * 1000,  /* how long a busy shard lets a change wait for the next one */
     HEARTBEAT_S = 10,
+    VALIDATIONS_PER_SHARD = 16, /* wanted at once by one shard */
+    INQUIRIES_PER_LOOP = 64,    /* questions of one HTTP loop to the history */
     /* The stop's time, 10 s in all (contract §9). */
-    STOP_SETTLE_MS = 5000, /* for what is in flight */
+    STOP_SETTLE_MS = 4000, /* for what is in flight */
     STOP_PART_MS = 1000,   /* for each of committer, publisher, consumer, HTTP */
     LOG_FLUSH_MS = 500,
+    STOP_ALARM_S = 9, /* whatever still waits for a neighbour then is left: nothing of it is acknowledged */
+    SUPERSEDED_LOOK_MS = 250,
 };
 
 /* Lanes of a shard's mailbox. */
@@ -43,6 +48,7 @@ enum {
     SHARD_LANE_PUBLISHER,
     SHARD_LANE_AGGREGATOR,
     SHARD_LANE_PRICES,
+    SHARD_LANE_HISTORY,
     SHARD_LANE_COUNT
 };
 
@@ -54,9 +60,10 @@ struct service {
     struct directory_reader *metrics_reader; /* behind metrics_lock: any loop may render metrics */
     pthread_mutex_t metrics_lock;
     struct metrics_sources metrics;
-    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 5]; /* all of them, for metrics */
+    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 6]; /* all of them, for metrics */
     struct mailbox *shard_mailboxes[SETTINGS_SHARDS_MAX];
-    struct mailbox *committer_mailbox, *aggregator_mailbox, *publisher_mailbox, *consumer_mailbox, *prices_mailbox;
+    struct mailbox *committer_mailbox, *aggregator_mailbox, *publisher_mailbox, *consumer_mailbox, *prices_mailbox,
+        *history_mailbox; /* lanes: shards, publisher, HTTP loops */
     struct storage_settings storage;
     struct server_settings http;
     struct shard *shards[SETTINGS_SHARDS_MAX];
@@ -67,6 +74,8 @@ struct service {
     struct publisher *publisher;
     struct consumer *consumer;
     struct prices *prices;
+    struct history *history;
+    struct outlet to_history[SETTINGS_HTTP_THREADS_MAX];
     struct server *server;
     struct log_writer *log_writer;
 };
@@ -88,6 +97,12 @@ static void on_signal(int number)
     (void)!write(stop_fd, &one, sizeof one);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+    _exit(0);
+}
+
 static bool catch_signals(void)
 {
     stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -100,6 +115,17 @@ static bool catch_signals(void)
     ignore.sa_handler = SIG_IGN;
     return stop_fd >= 0 && sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGINT, &action, NULL) == 0 &&
            sigaction(SIGPIPE, &ignore, NULL) == 0;
+}
+
+/* From here on the process ends within STOP_ALARM_S, with exit status 0. */
+static void arm_stop_alarm(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_alarm;
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)alarm(STOP_ALARM_S);
 }
 
 /* Threads that are started while these are blocked never handle them: only the main thread does. */
@@ -140,6 +166,7 @@ static void make_mailboxes(void)
     capacities[SHARD_LANE_PUBLISHER] = ANNOUNCEMENTS_PER_SHARD;
     capacities[SHARD_LANE_AGGREGATOR] = 1;
     capacities[SHARD_LANE_PRICES] = PRICES_DELIVERIES_MAX;
+    capacities[SHARD_LANE_HISTORY] = HISTORY_WISHES_MAX + VALIDATIONS_PER_SHARD;
     for (size_t i = 0; i < shards; i++)
         service.shard_mailboxes[i] = mailbox_create("shard", capacities, SHARD_LANE_COUNT);
 
@@ -156,7 +183,8 @@ static void make_mailboxes(void)
     for (size_t i = 0; i < shards; i++)
         capacities[1 + i] = deliveries + ANNOUNCEMENTS_PER_SHARD;
     capacities[1 + shards] = 1;
-    service.publisher_mailbox = mailbox_create("publisher", capacities, shards + 2);
+    capacities[2 + shards] = HISTORY_ANNOUNCEMENTS_MAX;
+    service.publisher_mailbox = mailbox_create("publisher", capacities, shards + 3);
 
     for (size_t i = 0; i <= shards; i++)
         capacities[i] = deliveries;
@@ -166,6 +194,13 @@ static void make_mailboxes(void)
         capacities[i] = PRICES_DELIVERIES_MAX;
     service.prices_mailbox = mailbox_create("prices", capacities, shards);
 
+    for (size_t i = 0; i < shards; i++)
+        capacities[i] = HISTORY_WISHES_MAX + VALIDATIONS_PER_SHARD;
+    capacities[shards] = HISTORY_ANNOUNCEMENTS_MAX;
+    for (size_t i = 0; i < service.settings->http_thread_count; i++)
+        capacities[shards + 1 + i] = INQUIRIES_PER_LOOP;
+    service.history_mailbox = mailbox_create("history", capacities, shards + 1 + service.settings->http_thread_count);
+
     size_t count = 0;
     for (size_t i = 0; i < shards; i++)
         service.mailboxes[count++] = service.shard_mailboxes[i];
@@ -174,6 +209,13 @@ static void make_mailboxes(void)
     service.mailboxes[count++] = service.publisher_mailbox;
     service.mailboxes[count++] = service.consumer_mailbox;
     service.mailboxes[count++] = service.prices_mailbox;
+    service.mailboxes[count++] = service.history_mailbox;
+}
+
+/* How many deliveries one queue can have about: the broker gives no more until some are acknowledged. */
+static size_t queue_share(void)
+{
+    return service.settings->prefetch / (service.settings->order_queue_count + 1);
 }
 
 static void make_shards(void)
@@ -191,12 +233,13 @@ static void make_shards(void)
             .conflict_backoff_us = (int64_t)settings->optimistic_lock_backoff_ms * 1000,
             .announcement_count = ANNOUNCEMENTS_PER_SHARD,
             .announce_hold_us = ANNOUNCE_HOLD_US,
-            .busy_count = settings->prefetch / service.shard_count / 16 + 8,
-            .full_count = settings->prefetch / service.shard_count / 2 + 8,
+            .busy_count = queue_share() / service.shard_count / 8,
+            .full_count = queue_share() / service.shard_count / 2,
             .committer = {service.committer_mailbox, i},
             .publisher = {service.publisher_mailbox, 1 + i},
             .consumer = {service.consumer_mailbox, i},
             .aggregator = {service.aggregator_mailbox, i},
+            .history = {service.history_mailbox, i},
             .part = directory_part(service.directory, i),
             .reader = directory_reader_register(service.directory),
             .board = &service.board,
@@ -264,6 +307,7 @@ static void make_broker_actors(void)
         publisher_create(&publisher, &service.board, service.publisher_mailbox,
                          (struct publisher_home){service.consumer_mailbox, service.shard_count}, homes,
                          service.shard_count, (struct publisher_home){service.aggregator_mailbox, service.shard_count});
+    publisher_set_history(service.publisher, (struct publisher_home){service.history_mailbox, service.shard_count});
     struct consumer_settings consumer = {.broker = broker,
                                          .market_queue = settings->market_queue,
                                          .order_queues = (const char *const *)settings->order_queues,
@@ -291,6 +335,34 @@ static void make_prices(void)
                                      .shards = shards,
                                      .shard_count = service.shard_count};
     service.prices = prices_create(&prices, service.prices_mailbox);
+}
+
+static void make_history(void)
+{
+    const struct settings *settings = service.settings;
+    struct outlet shards[SETTINGS_SHARDS_MAX];
+    for (size_t i = 0; i < service.shard_count; i++)
+        shards[i] = (struct outlet){service.shard_mailboxes[i], SHARD_LANE_HISTORY};
+    for (size_t i = 0; i < settings->http_thread_count; i++)
+        service.to_history[i] = (struct outlet){service.history_mailbox, service.shard_count + 1 + i};
+    struct history_settings history = {.storage = &service.storage,
+                                       .directory = service.directory,
+                                       .board = &service.board,
+                                       .mailbox = service.history_mailbox,
+                                       .shard_lane = 0,
+                                       .shards = shards,
+                                       .shard_count = service.shard_count,
+                                       .publisher = {service.publisher_mailbox, service.shard_count + 2},
+                                       .snapshot_interval_us = settings->snapshot_interval_us,
+                                       .validation_interval_us = settings->validation_interval_us,
+                                       .snapshot_retention_days = settings->snapshot_retention_days,
+                                       .journal_retention_days = settings->journal_retention_days,
+                                       .validation_fix = settings->validation_fix,
+                                       .size_threshold = settings->size_validation_threshold,
+                                       .average_threshold = settings->avg_price_diff_threshold,
+                                       .staleness_us = settings->price_staleness_us,
+                                       .new_uuid = new_uuid};
+    service.history = history_create(&history);
 }
 
 /* ---- HTTP and metrics ---- */
@@ -341,7 +413,7 @@ static enum status make_server(void)
         .version = PM_VERSION,
         .revision = PM_REVISION,
         .mailboxes = service.mailboxes,
-        .mailbox_count = service.shard_count + 5,
+        .mailbox_count = service.shard_count + 6,
         .totals = read_totals,
         .routes = read_routes,
         .cache = read_cache,
@@ -368,6 +440,7 @@ static enum status make_server(void)
         .render_metrics = metrics_render_prometheus,
         .render_metrics_json = metrics_render_json,
         .render_context = &service.metrics,
+        .history = service.to_history,
     };
     return server_create(&service.http, &service.board, service.directory, &service.server);
 }
@@ -395,6 +468,7 @@ static void make_parts(const struct settings *settings)
     make_committer();
     make_broker_actors();
     make_prices();
+    make_history();
 }
 
 /* Loads what is stored, then starts the actors from the disk's end to the broker's. */
@@ -421,15 +495,24 @@ static enum status start_actors(void)
         status = consumer_start(service.consumer);
     if (status == STATUS_OK)
         status = prices_start(service.prices);
+    if (status == STATUS_OK)
+        status = history_start(service.history);
     return status;
+}
+
+/* A stop is asked for, or another instance has the tables and nothing of ours can be committed any more. */
+static bool must_end(void)
+{
+    return atomic_load(&service.board.stopping) || atomic_load(&service.board.superseded);
 }
 
 static void wait_for_stop(void)
 {
     block_signals(false);
     struct pollfd wait = {.fd = stop_fd, .events = POLLIN};
-    while (!atomic_load(&service.board.stopping) && (poll(&wait, 1, -1) >= 0 || errno == EINTR)) {
+    while (!must_end() && (poll(&wait, 1, SUPERSEDED_LOOK_MS) >= 0 || errno == EINTR)) {
     }
+    atomic_store(&service.board.stopping, true);
 }
 
 /* ---- stop ---- */
@@ -446,6 +529,8 @@ static void settle_everything(void)
     int64_t until_us = clock_steady_us() + (int64_t)STOP_SETTLE_MS * 1000;
     while (consumer_outstanding(service.consumer) > 0 && clock_steady_us() < until_us)
         pause_ms(5);
+    if (consumer_outstanding(service.consumer) > 0)
+        return;
     /* The last portfolio_updated may still wait for its interval. */
     int64_t interval_ms = service.settings->portfolio_publish_interval_us / 1000;
     pause_ms((int)(interval_ms < STOP_PART_MS ? interval_ms : STOP_PART_MS) + 20);
@@ -454,7 +539,8 @@ static void settle_everything(void)
 static void stop_actors(void)
 {
     prices_stop(service.prices);
-    settle_everything();
+    if (!atomic_load(&service.board.superseded))
+        settle_everything();
     committer_stop(service.committer, STOP_PART_MS);
     for (size_t i = 0; i < service.shard_count; i++)
         actor_stop(service.shard_threads[i]);
@@ -477,12 +563,17 @@ static int run(void)
         LOG_EVENT(LOG_LEVEL_INFO, "service_started", NULL,
                   log_int("positions", (int64_t)directory_position_count(service.directory)));
         wait_for_stop();
-        LOG_EVENT(LOG_LEVEL_INFO, "service_stopping", NULL, log_int("signal_count", atomic_load(&signal_count)));
+        LOG_EVENT(LOG_LEVEL_INFO, "service_stopping", NULL,
+                  log_bool("superseded", atomic_load(&service.board.superseded)));
+        arm_stop_alarm();
         stop_actors();
     }
     block_signals(false);
     server_stop(service.server, STOP_PART_MS);
+    history_stop(service.history); /* until here it has answered the server's questions */
     LOG_EVENT(LOG_LEVEL_INFO, "service_stopped", NULL, log_text("reason", status_word(status)));
+    if (atomic_load(&service.board.superseded))
+        return 1;
     return status == STATUS_OK || status == STATUS_STOPPING ? 0 : 1;
 }
 

@@ -24,9 +24,9 @@
 #include "storage.h"
 
 enum {
-    /* The publisher has a lane for each shard, one for the consumer and one for the aggregator. */
-    SETTINGS_SHARDS_MAX = MAILBOX_LANES_MAX - 2 < DIRECTORY_PARTS_MAX ? MAILBOX_LANES_MAX - 2 : DIRECTORY_PARTS_MAX,
-    SETTINGS_HTTP_THREADS_MAX = 64,
+    /* The history has a lane for each shard, one for the publisher, and one for each HTTP loop. */
+    SETTINGS_SHARDS_MAX = 30,
+    SETTINGS_HTTP_THREADS_MAX = 32,
     SETTINGS_ORDER_QUEUES_MAX = 16,
     SETTINGS_KEYS_MAX = 1000,
 };

@@ -83,6 +83,19 @@ static int64_t encode_list(struct text *text, const PGresult *result, const stru
     return count;
 }
 
+/* The newest one itself, and the list of it, so that a reader of either shape is served. Returns how many. */
+static int64_t encode_newest(struct text *text, const PGresult *result, const struct position *position)
+{
+    if (PQntuples(result) == 0 || !encode_row(text, result, 0, position))
+        return 0;
+    text->len--; /* the object goes on */
+    TEXT_LITERAL(text, ",\"snapshots\":[");
+    (void)encode_row(text, result, 0, position);
+    TEXT_LITERAL(text, "],\"count\":1}");
+    pm_assert(!text->overflowed);
+    return 1;
+}
+
 static enum status read_range(struct history *history, const struct history_request *request, const struct range *range,
                               struct position *position, PGresult **out)
 {
@@ -95,7 +108,7 @@ static enum status read_range(struct history *history, const struct history_requ
 }
 
 static void answer_range(struct history *history, struct history_request *request, const struct range *range,
-                         bool may_be_empty)
+                         bool is_newest_only)
 {
     struct position position;
     PGresult *result;
@@ -104,10 +117,11 @@ static void answer_range(struct history *history, struct history_request *reques
         return;
     }
     struct text text;
-    text_of_room(&text, room_for(result));
-    const int64_t count = encode_list(&text, result, &position);
+    text_of_room(&text, 2 * room_for(result));
+    const int64_t count =
+        is_newest_only ? encode_newest(&text, result, &position) : encode_list(&text, result, &position);
     PQclear(result);
-    if (count > 0 || may_be_empty) {
+    if (count > 0 || !is_newest_only) {
         history_answer(request, STATUS_OK, text.bytes, text.len);
         return;
     }
@@ -118,12 +132,12 @@ static void answer_range(struct history *history, struct history_request *reques
 void history_list(struct history *history, struct history_request *request)
 {
     const struct range range = {request->from_us, request->to_us, request->limit, request->offset};
-    answer_range(history, request, &range, true);
+    answer_range(history, request, &range, false);
 }
 
-/* The same list, of the newest one not after that time. */
+/* The newest one not after that time. */
 void history_at(struct history *history, struct history_request *request)
 {
     const struct range range = {TIME_NONE, request->at_us, 1, 0};
-    answer_range(history, request, &range, false);
+    answer_range(history, request, &range, true);
 }

@@ -172,7 +172,7 @@ static enum status take_or_tell(struct pg_connection *connection, struct instanc
         return status;
     if (session->pid[0] != '\0' && strcmp(holder.pid, session->pid) == 0 && strcmp(holder.since, session->since) == 0)
         return end_own(connection, session, taken);
-    LOG_EVENT(LOG_LEVEL_ERROR, "instance_refused", NULL, log_text("holder_pid", holder.pid),
+    LOG_EVENT(LOG_LEVEL_WARNING, "instance_refused", NULL, log_text("holder_pid", holder.pid),
               log_text("holder_address", holder.address), log_text("holder_since", holder.since));
     return STATUS_OK;
 }
