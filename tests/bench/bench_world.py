@@ -68,6 +68,7 @@ class World:
         self.amqp_port = environment["BENCH_AMQP_PORT"]
         self.pids = {"postgres": int(environment["BENCH_PG_PID"]), "rabbitmq": int(environment["BENCH_AMQP_PID"])}
         self.started = []
+        self.templates = set()  # databases that are complete
 
     # The database
 
