@@ -91,20 +91,12 @@ class RowLocked(Locked):
     seconds = 10.0
 
     def lock_statement(self):
-        self.asset = self.busiest()[0]
+        self.asset, *self.others = self.stream.assets
         return f"select 1 from positions where asset = '{self.asset}' for update"
-
-    def busiest(self):
-        """The asset with the highest version among the newest positions; all belong to the stream that runs."""
-        positions = self.scene.service.get("/api/v1/positions").json()["positions"]
-        newest = max(one["created_at"] for one in positions)
-        prefix = max(one["asset"] for one in positions if one["created_at"] == newest)[:5]
-        self.prefix = prefix
-        return max((one["asset"] for one in positions if one["asset"].startswith(prefix)), key=len), prefix
 
     def versions(self):
         positions = self.scene.service.get("/api/v1/positions").json()["positions"]
-        return {one["asset"]: one["version"] for one in positions if one["asset"].startswith(self.prefix)}
+        return {one["asset"]: one["version"] for one in positions}
 
     def hold(self):
         time.sleep(1)
@@ -112,7 +104,7 @@ class RowLocked(Locked):
             before = self.versions()
             time.sleep((self.seconds - 1) / 3)
             after = self.versions()
-            standing = [asset for asset in before if asset != self.asset and "N" in asset and after[asset] == before[asset]]
+            standing = [asset for asset in self.others if after[asset] == before[asset]]
             assert not standing, f"{standing} stand still while {self.asset} is locked"
             assert after[self.asset] == before[self.asset], "the lock holds nothing up"
 

@@ -53,8 +53,9 @@ class Neighbours:
         return os.path.join(self.shell("pm_postgres_bin").strip(), program)
 
     def sql(self, statement, *values, database="postgres"):
-        """One statement in a session of its own; its rows."""
-        connection = psycopg2.connect(dbname=database, **self.servers.pg)
+        """One statement in a session of its own, for which no setting of a fault holds; its rows."""
+        connection = psycopg2.connect(dbname=database, options="-c statement_timeout=0 -c default_transaction_read_only=off",
+                                      **self.servers.pg)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:

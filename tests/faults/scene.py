@@ -6,7 +6,6 @@ import uuid
 from dataclasses import dataclass, field
 
 import pika.exceptions
-import psycopg2
 from audit import Announcements, audit
 from stream import Stream
 from watch import Watch, healthy
@@ -132,7 +131,7 @@ class Scene:
         """The whole course, several times; returns the Outcome."""
         outcome = Outcome(name)
         service = self.run(fault.service)
-        stream = self.stream(fault.rate)
+        stream = fault.stream = self.stream(fault.rate)
         for _ in range(rounds):
             watch = Watch(service).start()
             stream.start()
@@ -193,6 +192,7 @@ class Fault:
     truth = staticmethod(healthy)
     service = None            # None: the scene's own
     rate = RATE
+    stream = None             # the one that runs
     loses_the_queue = False   # the broker forgets messages that it had confirmed: upstream sends them again
 
     def __init__(self, scene):
@@ -211,10 +211,3 @@ class Fault:
     def mend(self):
         pass
 
-
-def try_sql(scene, statement, *values):
-    """A statement for a server that may be away just now."""
-    try:
-        return scene.neighbours.sql(statement, *values)
-    except psycopg2.Error:
-        return []

@@ -1,0 +1,63 @@
+"""SIGTERM under full load (contract §9)."""
+
+import json
+import time
+
+from scene import Outcome
+from world import ORDER_QUEUE, wait_until
+
+BACKLOG = 20000
+
+
+def test_sigterm_under_full_load_gives_nothing_back_that_was_settled(scene, record):
+    outcome = Outcome("service: SIGTERM under full load", rounds=1)
+    service = scene.run()
+    stream = scene.stream()
+    assert service.stop()[0] == 0
+    stream.publish(BACKLOG)
+    service.start()
+    wait_until(lambda: applied(service, stream) > 500, what="the load being worked on", interval=0.005)
+    status, seconds = service.stop()
+    assert status == 0 and seconds < 10, (status, seconds)
+    settled = counted(scene, stream)
+    assert 0 < settled < BACKLOG, f"{settled} of {BACKLOG} were settled: it was not stopped under load"
+    left, redelivered = what_is_left(scene, stream)
+    outcome.note = f"ended in {seconds:.1f} s with {settled} of {BACKLOG} settled, {redelivered} of the others came twice"
+    known = {row[0] for row in journal(scene, stream)}
+    assert not [one for one in left if f"x:{one}" in known], "a settled execution is still in the queue"
+    started = time.monotonic()
+    service.start()
+    outcome.recovery = scene.wait_normal(stream, started)
+    scene.check(outcome, stream)
+    assert service.metric(r"executions_total.*repeated") == 0, "settled executions came again"
+    record(outcome)
+
+
+def applied(service, stream):
+    positions = service.get("/api/v1/positions").json()["positions"]
+    return sum(one["version"] for one in positions if one["asset"].startswith(stream.prefix))
+
+
+def journal(scene, stream):
+    return scene.sql("select identity from position_manager_journal where asset like %s and identity is not null", stream.prefix + "%")
+
+
+def counted(scene, stream):
+    return len(journal(scene, stream))
+
+
+def what_is_left(scene, stream):
+    """The executions that wait in the queue, and how many of them were delivered before. They stay where they are."""
+    connection = scene.neighbours.amqp(scene.name)
+    channel = connection.channel()
+    count = channel.queue_declare(ORDER_QUEUE, passive=True).method.message_count
+    left, redelivered = [], 0
+    for method, _, body in channel.consume(ORDER_QUEUE, inactivity_timeout=5):
+        if method is None:
+            break
+        left.append(json.loads(body)["execution_id"])
+        redelivered += method.redelivered
+        if len(left) == count:
+            break
+    connection.close()  # what was not acknowledged goes back
+    return left, redelivered

@@ -1,0 +1,72 @@
+"""Random kills of the service, PostgreSQL and RabbitMQ, alone and together, round after round, with one audit at the end.
+
+PM_FAULTS_STORM says how many rounds, PM_FAULTS_SEED which ones. With many rounds this is the long run:
+PM_FAULTS_STORM=200 python3 -m pytest -s tests/faults/test_storm.py
+"""
+
+import os
+import random
+import sys
+import time
+from collections import Counter
+
+from scene import Outcome, stream_of_probes
+from watch import Watch
+
+VICTIMS = ("service", "service", "postgres", "postgres", "rabbitmq", "service and postgres", "service and rabbitmq", "all")
+
+
+def kill(scene, victim):
+    if "postgres" in victim or victim == "all":
+        scene.neighbours.postgres_stop("immediate")
+    if "rabbitmq" in victim or victim == "all":
+        scene.neighbours.rabbitmq_kill()
+    if "service" in victim or victim == "all":
+        scene.service.kill()
+
+
+def revive(scene, victim):
+    """The service first: it has to wait for its neighbours by itself."""
+    if "service" in victim or victim == "all":
+        scene.service.start(healthy=False)
+    if "postgres" in victim or victim == "all":
+        scene.neighbours.postgres_start()
+    if "rabbitmq" in victim or victim == "all":
+        scene.neighbours.rabbitmq_start()
+
+
+def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
+    rounds = int(os.environ.get("PM_FAULTS_STORM", "6"))
+    seed = int(os.environ.get("PM_FAULTS_SEED", random.SystemRandom().randrange(10**6)))
+    dice = random.Random(seed)
+    outcome = Outcome("storm of random kills")
+    print(f"storm: {rounds} rounds, PM_FAULTS_SEED={seed}", file=sys.stderr)
+    scene.run()
+    stream = scene.stream()
+    probes = stream_of_probes(scene, stream)
+    watch = Watch(scene.service).start()
+    killed = Counter()
+    started = time.monotonic()
+    stream.start()
+    try:
+        for number in range(1, rounds + 1):
+            time.sleep(dice.uniform(0.05, 0.6))
+            victim = dice.choice(VICTIMS)
+            killed[victim] += 1
+            kill(scene, victim)
+            time.sleep(dice.uniform(0.0, 0.5))
+            revive(scene, victim)
+            recovery = scene.wait_normal(probes, time.monotonic())
+            outcome.recovery = max(outcome.recovery, recovery)
+            outcome.rounds += 1
+            if number % 10 == 0:
+                print(f"storm: round {number}, {time.monotonic() - started:.0f} s, {victim}: {recovery:.2f} s, "
+                      f"{len(stream.confirmed)} confirmed, {stream.resent + probes.resent} batches sent again", file=sys.stderr)
+    finally:
+        scene.neighbours.running()
+        stream.stop()
+        watch.stop()
+    outcome.resident_mib = watch.rss_max_kib // 1024
+    outcome.note = f"seed {seed}, {time.monotonic() - started:.0f} s, " + ", ".join(f"{n} {victim}" for victim, n in sorted(killed.items()))
+    scene.check(outcome, stream)
+    record(outcome)
