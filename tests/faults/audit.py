@@ -33,12 +33,14 @@ class Announcements:
     def read(self, connection):
         """Takes every announcement out of the queue."""
         for body in drain(connection, POSITION_QUEUE):
-            event = json.loads(body)
-            asset, version = event["asset"], event["version"]
-            said = (event["size"], event["average_entry_price"], event["realized_pnl"])
-            if self.said[asset].setdefault(version, said) != said:
-                self.contradictions.append(f"{asset} version {version} was announced as {self.said[asset][version]} and as {said}")
-            self.newest[asset] = max(version, self.newest.get(asset, 0))
+            self.take(json.loads(body))
+
+    def take(self, event):
+        asset, version = event["asset"], event["version"]
+        said = (event["size"], event["average_entry_price"], event["realized_pnl"])
+        if self.said[asset].setdefault(version, said) != said:
+            self.contradictions.append(f"{asset} version {version} was announced as {self.said[asset][version]} and as {said}")
+        self.newest[asset] = max(version, self.newest.get(asset, 0))
 
 
 def drain(connection, queue):

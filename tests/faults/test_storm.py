@@ -11,8 +11,10 @@ import time
 from collections import Counter
 
 from scene import Outcome, stream_of_probes
-from watch import Watch
+from watch import Watch, anything, database_is_gone, queue_is_gone
 
+# What a service that lives has to say meanwhile.
+TRUTHS = {"postgres": database_is_gone, "rabbitmq": queue_is_gone}
 VICTIMS = ("service", "service", "postgres", "postgres", "rabbitmq", "service and postgres", "service and rabbitmq", "all")
 
 
@@ -45,7 +47,7 @@ def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
     stream = scene.stream()
     probes = stream_of_probes(scene, stream)
     watch = Watch(scene.service).start()
-    killed = Counter()
+    killed, spans = Counter(), []
     started = time.monotonic()
     stream.start()
     try:
@@ -54,7 +56,9 @@ def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
             victim = dice.choice(VICTIMS)
             killed[victim] += 1
             kill(scene, victim)
+            begun = time.monotonic()
             time.sleep(dice.uniform(0.0, 0.5))
+            spans.append((begun, time.monotonic(), TRUTHS.get(victim, anything)))
             revive(scene, victim)
             recovery = scene.wait_normal(probes, time.monotonic())
             outcome.recovery = max(outcome.recovery, recovery)
@@ -66,6 +70,7 @@ def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
         scene.neighbours.running()
         stream.stop()
         watch.stop()
+    outcome.wrong_health = max(watch.wrong_seconds(*span) for span in spans)
     outcome.resident_mib = watch.rss_max_kib // 1024
     outcome.note = f"seed {seed}, {time.monotonic() - started:.0f} s, " + ", ".join(f"{n} {victim}" for victim, n in sorted(killed.items()))
     scene.check(outcome, stream)
