@@ -270,7 +270,7 @@ class Service:
     def log(self):
         """Every line of the log that is a JSON object."""
         lines = []
-        for line in self.log_path.read_text(errors="replace").splitlines():
+        for line in self.log_path.read_text(errors="replace").split("\n"):
             try:
                 value = json.loads(line)
             except ValueError:

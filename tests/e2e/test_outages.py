@@ -1,0 +1,125 @@
+"""PostgreSQL and RabbitMQ are stopped and started again for good (contract §2.3, §2.5, §9). With servers of its own."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+from conftest import ROOT
+from world import POSITION_QUEUE, Servers, wait_until
+
+LIBRARY = ROOT / "deploy" / "lib"
+
+
+@pytest.fixture(scope="module")
+def servers():
+    directory = tempfile.mkdtemp(prefix="pm-outage.", dir="/tmp")
+    script = str(ROOT / "tests" / "tools" / "servers.sh")
+    try:
+        output = subprocess.run([script, "start", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
+        yield Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
+    finally:
+        subprocess.run([script, "stop", directory], check=False)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def server(servers, command):
+    sources = "; ".join(f". {LIBRARY / part}.sh" for part in ("packages", "process", "postgres", "rabbitmq"))
+    subprocess.run(["bash", "-c", f"set -e; {sources}; {command}"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   env={"PM_RABBITMQ_USER": "guest", "PM_RABBITMQ_PASSWORD": "guest", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
+
+
+def stop_postgres(servers):
+    server(servers, f"pm_postgres_stop {servers.directory}")
+
+
+def start_postgres(servers):
+    server(servers, f"pm_postgres_start {servers.directory} off")
+
+
+def health(service):
+    answer = service.get("/health")
+    return answer.status_code, answer.json()
+
+
+def events(service):
+    return [line["event"] for line in service.log()]
+
+
+@pytest.fixture(scope="module")
+def service(world):
+    """Losing a neighbour is an ERROR line, which the usual fixture would not have."""
+    service = world.service().start()
+    yield service
+    world.expect_queues_empty()
+    assert service.stop()[0] == 0
+
+
+def test_postgresql_stopped_and_started(service, servers, world, broker, asset):
+    broker.fill(asset, "Buy", "1", "100")
+    held = service.expect(asset, version=1)
+    stop_postgres(servers)
+    wait_until(lambda: health(service)[1]["database_connected"] is False)
+    status, body = health(service)
+    assert status == 503 and body["status"] == "unhealthy" and body["queue_connected"] is True
+    assert service.get("/health/live").status_code == service.get("/health/ready").status_code == 200
+    for _ in range(200):
+        broker.fill(asset, "Buy", "1", "100", fees="0.01")
+    # Reads go on, and show what is committed.
+    assert service.position(asset)["version"] == held["version"]
+    for path in ("/api/v1/positions", "/api/v1/portfolio", "/api/v1/portfolio/exposure", "/api/v1/portfolio/pnl", "/metrics"):
+        assert service.get(path).status_code == 200, path
+    # What needs the database says so.
+    for method, path in (("POST", "validate"), ("POST", "snapshot"), ("GET", "snapshots")):
+        answer = service.http.request(method, f"/api/v1/positions/{asset}/{path}")
+        assert answer.status_code == 503 and answer.json()["error_code"] == "UNAVAILABLE", (path, answer.text)
+    wait_until(lambda: health(service)[1]["pending_commits"] > 0)
+    wait_until(lambda: health(service)[1]["oldest_unacked_seconds"] > 0)
+    start_postgres(servers)
+    service.wait_healthy()
+    service.expect(asset, version=201, size="201.0", fees_paid="2.00")
+    assert {"database_lost", "database_connected"} <= set(events(service))
+    world.db.connection.close()
+    world.db.__init__(servers, world.name)
+    assert world.db.row(asset)["size"] == 201
+    wait_until(lambda: service.http.post(f"/api/v1/positions/{asset}/validate").status_code == 200)
+
+
+def test_rabbitmq_stopped_and_started(service, servers, world, asset):
+    broker = world.broker
+    for _ in range(300):
+        broker.fill(asset, "Buy", "1", "100", fees="0.01")
+    server(servers, f"pm_rabbitmq_stop {servers.directory}")
+    wait_until(lambda: health(service)[1]["queue_connected"] is False)
+    status, body = health(service)
+    assert status == 503 and body["database_connected"] is True
+    for path in ("/api/v1/positions", "/api/v1/portfolio", "/health/live", "/health/ready"):
+        assert service.get(path).status_code == 200, path
+    server(servers, f"pm_rabbitmq_start {servers.directory}")
+    service.wait_healthy(60)
+    broker.connect()
+    broker.fill(asset, "Buy", "1", "100")
+    service.expect(asset, version=301, size="301.0", fees_paid="3.00")
+    assert {"broker_lost", "broker_connected"} <= set(events(service))
+    versions = []
+
+    def last_is_there():
+        versions.extend(event["version"] for event in (json.loads(body) for _, body in broker.drain(POSITION_QUEUE)) if event["asset"] == asset)
+        return 301 in versions
+    wait_until(last_is_there, what="the announcement of the last change")
+
+
+def test_both_at_once(service, servers, world, asset):
+    broker = world.broker
+    for _ in range(200):
+        broker.fill(asset, "Buy", "1", "100")
+    stop_postgres(servers)
+    server(servers, f"pm_rabbitmq_stop {servers.directory}")
+    wait_until(lambda: not any(health(service)[1][field] for field in ("queue_connected", "database_connected")))
+    assert service.get("/api/v1/portfolio").status_code == 200
+    server(servers, f"pm_rabbitmq_start {servers.directory}")
+    start_postgres(servers)
+    service.wait_healthy(60)
+    broker.connect()
+    service.expect(asset, version=200, size="200.0")

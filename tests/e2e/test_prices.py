@@ -1,0 +1,170 @@
+"""Prices and the subscription (contract §5.3, §5.4) against a price service and a gateway of the tests' own."""
+
+import json
+import threading
+import time
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from world import POSITION_QUEUE, wait_until
+
+GATEWAY_KEY = "gateway-key-0123456789"
+
+
+class Exchange:
+    """Answers as it was told, for each symbol: a price, a status, a body, or not at all."""
+
+    def __init__(self):
+        self.answers = {}
+        self.asked = defaultdict(list)
+        self.subscriptions = []
+        self.refuse_subscriptions = 1
+        exchange = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def send(self, status, body):
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except ConnectionError:
+                    pass  # the service's patience ended
+
+            def do_GET(self):
+                url = urlsplit(self.path)
+                query = parse_qs(url.query)
+                symbol = query.get("symbol", [""])[0]
+                exchange.asked[symbol].append((time.monotonic(), url.path, query))
+                answer = exchange.answers.get(symbol, 404)
+                if answer == "silence":
+                    time.sleep(1.5)
+                    answer = 500
+                if isinstance(answer, int):
+                    self.send(answer, b"{}")
+                else:
+                    self.send(200, answer if isinstance(answer, bytes) else json.dumps({"result": {"list": [answer]}}).encode())
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                exchange.subscriptions.append((self.path, dict(self.headers), body))
+                refuse, exchange.refuse_subscriptions = exchange.refuse_subscriptions, exchange.refuse_subscriptions - 1
+                self.send(500 if refuse > 0 else 409, b"{}")
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def exchange():
+    exchange = Exchange()
+    yield exchange
+    exchange.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def settings(exchange):
+    return {"POSITION_MANAGER_PRICE_API_URL": f"{exchange.url}/v5/market/tickers", "POSITION_MANAGER_PRICE_API_RETRIES": "2",
+            "POSITION_MANAGER_PRICE_API_TIMEOUT": "1", "POSITION_MANAGER_PRICE_STALENESS_THRESHOLD": "3",
+            "WS_GATEWAY_URL": f"{exchange.url}/gateway", "WS_GATEWAY_API_KEY": GATEWAY_KEY}
+
+
+def test_a_missing_price_is_asked_for_committed_and_announced(service, exchange, broker, db, asset):
+    exchange.answers[asset] = {"symbol": asset, "markPrice": "110.5", "lastPrice": "1"}
+    broker.fill(asset, "Buy", "2", "100")
+    position = service.expect(asset, current_price="110.50", version=2, unrealized_pnl="21.00", price_stale=False)
+    assert position["price_updated_at"] is not None
+    _, path, query = exchange.asked[asset][0]
+    assert path == "/v5/market/tickers" and query == {"category": ["linear"], "symbol": [asset]}
+    announced = []
+
+    def by_price():
+        announced.extend(json.loads(body) for _, body in broker.drain(POSITION_QUEUE))
+        return [event for event in announced if event["asset"] == asset and event["version"] == 2]
+    event = wait_until(by_price)[0]
+    assert event["update_source"] == "price_api" and event["current_price"] == "110.50"
+    assert db.row(asset)["current_price"] == 110.5
+
+
+def test_the_last_price_serves_where_no_mark_price_is_said(service, exchange, broker, asset):
+    exchange.answers[asset] = {"lastPrice": "99.5"}
+    broker.fill(asset, "Buy", "2", "100")
+    service.expect(asset, current_price="99.50", unrealized_pnl="-1.00")
+
+
+def test_a_market_event_without_a_price_is_applied_all_the_same(service, exchange, broker, asset):
+    exchange.answers[asset] = {"markPrice": "120"}
+    broker.market(asset, side="Buy", size="3", avgPrice="100")
+    service.expect(asset, size="3.0", current_price="120.00", unrealized_pnl="60.00")
+
+
+def test_a_price_that_grows_stale_is_asked_for_and_a_fresh_one_is_not(service, exchange, broker, asset, other_asset):
+    for one in (asset, other_asset):
+        exchange.answers[one] = {"markPrice": "120"}
+        broker.market(one, side="Buy", size="1", avgPrice="100", markPrice="110")
+        service.expect(one, version=1)
+    started = time.monotonic()
+    while service.position(asset)["current_price"] == "110.00":
+        # The other one hears of its price all the time, which changes nothing but the age.
+        broker.market(other_asset, markPrice="110")
+        assert time.monotonic() < started + 15
+        time.sleep(0.2)
+    assert time.monotonic() > started + 2
+    service.expect(asset, current_price="120.00", price_stale=False)
+    assert exchange.asked[other_asset] == [] and service.position(other_asset)["current_price"] == "110.00"
+
+
+@pytest.mark.parametrize("answer", [500, 404, b"no json", b'{"result":{"list":[]}}', b'{"result":{"list":[{"markPrice":"x"}]}}', "silence",
+                                    b'{"result":{"list":[{"markPrice":"-1"}]}}'], ids=str)
+def test_a_failure_leaves_the_price_unknown_and_is_told(service, exchange, broker, asset, answer):
+    exchange.answers[asset] = answer
+    broker.fill(asset, "Buy", "2", "100")
+    wait_until(lambda: len(exchange.asked[asset]) >= 2)
+    wait_until(lambda: any(line["event"] == "price_request_failed" and line.get("asset") == asset and line.get("try") == 2 for line in service.log()))
+    position = service.position(asset)
+    assert position["current_price"] is None and position["price_stale"] is True and position["version"] == 1
+    first, second = (asked[0] for asked in exchange.asked[asset][:2])
+    assert second - first >= 0.9, "a second lies between two tries"
+
+
+def test_nobody_waits_for_a_price(service, exchange, broker, asset):
+    exchange.answers[asset] = "silence"
+    broker.fill(asset, "Buy", "1", "100")
+    wait_until(lambda: exchange.asked[asset])
+    started = time.monotonic()
+    broker.fill(asset, "Buy", "1", "100")
+    service.expect(asset, version=2, size="2.0")
+    assert time.monotonic() - started < 1
+
+
+def test_the_last_known_price_stays_when_the_service_fails(service, exchange, broker, asset):
+    broker.market(asset, side="Buy", size="1", avgPrice="100", markPrice="110")
+    service.expect(asset, price_stale=False)
+    exchange.answers[asset] = 503
+    wait_until(lambda: exchange.asked[asset])
+    service.expect(asset, current_price="110.00", price_stale=True, version=1)
+
+
+def test_the_gateway_is_asked_until_it_agrees_and_its_key_is_not_logged(service, exchange):
+    wait_until(lambda: len(exchange.subscriptions) >= 2)
+    for path, headers, body in exchange.subscriptions:
+        assert path == "/gateway/api/v1/subscriptions"
+        assert json.loads(body) == {"channel_type": "position", "requesting_service": "position-manager"}
+        assert GATEWAY_KEY in headers.values()
+    wait_until(lambda: any(line["event"] == "gateway_subscribed" for line in service.log()))
+    assert any(line["event"] == "gateway_subscription_failed" for line in service.log())
+    assert GATEWAY_KEY not in service.log_path.read_text()
+    assert len(exchange.subscriptions) == 2
+
+
+def test_requests_and_failures_are_counted(service):
+    assert service.metric(r"price_requests_total") >= 10 and service.metric(r"price_request_failures_total") >= 10
