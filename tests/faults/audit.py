@@ -70,16 +70,17 @@ def check_counted(findings, confirmed, journal, rows):
     findings.lost += len(set(confirmed) - known)
     for identity in sorted(known - set(confirmed))[:5]:
         findings.wrong.append(f"the journal has {identity}, which nobody published")
-    counts, sizes = defaultdict(int), defaultdict(Decimal)
-    for asset, quantity in confirmed.values():
+    counts, missed, sizes = defaultdict(int), defaultdict(int), defaultdict(Decimal)
+    for identity, (asset, quantity) in confirmed.items():
         counts[asset] += 1
+        missed[asset] += identity not in known
         sizes[asset] += quantity
     for asset, count in counts.items():
         size, fees, *_ = rows.get(asset, (Decimal(0), Decimal(0), 0))
         counted = int(fees / FEE)
-        missing = sum(1 for identity, what in confirmed.items() if what[0] == asset and identity not in known)
-        findings.twice += max(0, counted - (count - missing))
-        findings.lost += max(0, count - missing - counted)
+        journalled = count - missed[asset]
+        findings.twice += max(0, counted - journalled)
+        findings.lost += max(0, journalled - counted)
         if size != sizes[asset] and counted == count:
             findings.wrong.append(f"{asset} has the size {size}, the executions add up to {sizes[asset]}")
 

@@ -1,6 +1,8 @@
 """What can happen to PostgreSQL."""
 
 import os
+import shutil
+import signal
 import subprocess
 import time
 
@@ -26,6 +28,11 @@ class Crashed(Fault):
         self.neighbours.postgres_start()
 
 
+class CrashedIdle(Crashed):
+    """While there is nothing to do: it is found out all the same."""
+    rate = 0
+
+
 class Restarted(Crashed):
     seconds = 0.0
     mode = "fast"
@@ -37,8 +44,7 @@ class SessionsTerminated(Fault):
 
     def hold(self):
         for _ in range(10):
-            self.neighbours.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
-                                self.scene.name)
+            self.neighbours.end_sessions(self.scene.name)
             time.sleep(0.2)
 
 
@@ -63,6 +69,33 @@ class StatementTimeout(Setting):
     name = "statement_timeout"
     value = "1ms"
     truth = staticmethod(answers)
+
+
+class CommitsHang(Setting):
+    """A standby that commits have to wait for does not answer: they are durable, and nobody is told. Then the sessions end."""
+    name = "synchronous_standby_names"
+    value = "nobody"
+    truth = staticmethod(work_is_held_up)
+
+    def hold(self):
+        time.sleep(1.5)
+        self.neighbours.end_sessions(self.scene.name)
+        time.sleep(1.5)
+
+
+class Frozen(Fault):
+    """All processes of the server stand still; the kernel keeps its connections."""
+    seconds = 5.0
+    truth = staticmethod(work_is_held_up)
+
+    def begin(self):
+        self.neighbours.postgres_signal(signal.SIGSTOP)
+
+    def end(self):
+        self.mend()
+
+    def mend(self):
+        self.neighbours.postgres_signal(signal.SIGCONT)
 
 
 class Locked(Fault):
@@ -109,34 +142,35 @@ class RowLocked(Locked):
             assert after[self.asset] == before[self.asset], "the lock holds nothing up"
 
 
-class DiskFull(Fault):
-    """The journal lies on a small disk, which is full. Needs the right to mount."""
+class SmallDisk(Fault):
+    """Something of the server lies on a small disk, which gets full. Needs the right to mount."""
     truth = staticmethod(work_is_held_up)
     seconds = 3.0
-    prepared = False
+    size_mib = 16
+    is_mounted = False
 
     def prepare(self):
         """None, or why it cannot be done."""
         self.mount = os.path.join(self.neighbours.directory, "small-disk")
         os.makedirs(self.mount, exist_ok=True)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=755", "tmpfs", self.mount],
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size_mib}m,mode=755", "tmpfs", self.mount],
                               stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             return f"not run: {done.stderr.strip()}"
-        self.prepared = True
-        place = os.path.join(self.mount, "space")
-        self.neighbours.shell("install", "-d", "-m", "700", "-o", "postgres", "-g", "postgres", place)
-        self.neighbours.sql(f"create tablespace small location '{place}'")
-        self.move("small")
+        self.is_mounted = True
+        self.place = os.path.join(self.mount, "place")
+        self.ballast = os.path.join(self.mount, "ballast")
+        self.move_there()
         return None
 
-    def move(self, space):
-        self.scene.sql(f"alter table position_manager_journal set tablespace {space}")
-        for (index,) in self.scene.sql("select indexrelid::regclass::text from pg_index where indrelid = 'position_manager_journal'::regclass"):
-            self.scene.sql(f"alter index {index} set tablespace {space}")
+    def unmake(self):
+        if self.is_mounted:
+            self.end()
+            self.move_back()
+            subprocess.run(["umount", "-l", self.mount], check=False)
 
     def begin(self):
-        with open(os.path.join(self.mount, "ballast"), "wb", buffering=0) as ballast:
+        with open(self.ballast, "wb", buffering=0) as ballast:
             try:
                 while True:
                     ballast.write(bytes(4096))
@@ -144,18 +178,66 @@ class DiskFull(Fault):
                 pass
 
     def end(self):
-        os.unlink(os.path.join(self.mount, "ballast"))
+        if os.path.exists(self.ballast):
+            os.unlink(self.ballast)
 
-    def unmake(self):
-        if not self.prepared:
-            return
-        if os.path.exists(os.path.join(self.mount, "ballast")):
-            self.end()
+    def mend(self):
+        self.end()
+
+
+class DiskFull(SmallDisk):
+    """The journal has no room: statements fail."""
+
+    def move_there(self):
+        self.neighbours.shell("install", "-d", "-m", "700", "-o", "postgres", "-g", "postgres", self.place)
+        self.neighbours.sql(f"create tablespace small location '{self.place}'")
+        self.move("small")
+
+    def move_back(self):
         self.move("pg_default")
-        self.neighbours.sql("drop tablespace if exists small")
-        subprocess.run(["umount", "-l", self.mount], check=False)
+        self.neighbours.sql("drop tablespace small")
+
+    def move(self, space):
+        self.scene.sql(f"alter table position_manager_journal set tablespace {space}")
+        for (index,) in self.scene.sql("select indexrelid::regclass::text from pg_index where indrelid = 'position_manager_journal'::regclass"):
+            self.scene.sql(f"alter index {index} set tablespace {space}")
 
 
-FAULTS = {"PostgreSQL: immediate stop": Crashed, "PostgreSQL: restart": Restarted, "PostgreSQL: sessions terminated": SessionsTerminated,
+class LogDiskFull(SmallDisk):
+    """The server's own log (pg_wal) has no room: the server ends itself and cannot come back before there is."""
+    size_mib = 400
+
+    def move_there(self):
+        self.relocate(lambda pg_wal: (shutil.copytree(pg_wal, self.place), shutil.rmtree(pg_wal), os.symlink(self.place, pg_wal)))
+
+    def move_back(self):
+        self.relocate(lambda pg_wal: (os.unlink(pg_wal), shutil.copytree(self.place, pg_wal)))
+
+    def relocate(self, action):
+        self.neighbours.postgres_start()
+        self.neighbours.postgres_stop("fast")
+        pg_wal = os.path.join(self.neighbours.postgres_data(), "pg_wal")
+        action(pg_wal)
+        self.neighbours.shell("chown", "-R", "-h", "postgres:postgres", pg_wal, os.path.realpath(pg_wal))
+        self.neighbours.postgres_start()
+
+    def begin(self):
+        super().begin()
+        try:
+            for _ in range(100):
+                self.neighbours.sql("select pg_switch_wal(), txid_current()")
+        except psycopg2.Error:
+            return
+        raise AssertionError("the disk is full and the server does not mind")
+
+    def end(self):
+        super().end()
+        self.neighbours.postgres_start()
+
+
+FAULTS = {"PostgreSQL: immediate stop": Crashed, "PostgreSQL: immediate stop, idle": CrashedIdle,
+          "PostgreSQL: restart": Restarted, "PostgreSQL: sessions terminated": SessionsTerminated,
           "PostgreSQL: read-only": Setting, "PostgreSQL: statement_timeout 1 ms": StatementTimeout,
-          "PostgreSQL: row locked for 10 s": RowLocked, "PostgreSQL: journal locked for 5 s": Locked, "PostgreSQL: disk full": DiskFull}
+          "PostgreSQL: row locked for 10 s": RowLocked, "PostgreSQL: journal locked for 5 s": Locked, "PostgreSQL: commits hang": CommitsHang,
+          "PostgreSQL: frozen for 5 s": Frozen}
+SMALL_DISKS = {"PostgreSQL: disk full": DiskFull, "PostgreSQL: disk of the log full": LogDiskFull}

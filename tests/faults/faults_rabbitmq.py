@@ -1,9 +1,10 @@
 """What can happen to RabbitMQ."""
 
+import signal
 import time
 
 from scene import Fault
-from watch import anything, queue_is_gone
+from watch import anything, queue_is_gone, work_is_held_up
 from world import MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE
 
 
@@ -19,6 +20,11 @@ class Killed(Fault):
 
     def mend(self):
         self.neighbours.rabbitmq_start()
+
+
+class KilledIdle(Killed):
+    """While there is nothing to do."""
+    rate = 0
 
 
 class AppStopped(Fault):
@@ -46,6 +52,21 @@ class MemoryAlarm(Fault):
 
     def mend(self):
         self.end()
+
+
+class Frozen(Fault):
+    """The node stands still; the kernel keeps its connections."""
+    seconds = 5.0
+    truth = staticmethod(work_is_held_up)
+
+    def begin(self):
+        self.neighbours.rabbitmq_signal(signal.SIGSTOP)
+
+    def end(self):
+        self.mend()
+
+    def mend(self):
+        self.neighbours.rabbitmq_signal(signal.SIGCONT)
 
 
 class ConnectionsClosed(Fault):
@@ -82,6 +103,8 @@ class AnnouncementsDeleted(QueueDeleted):
         time.sleep(1)
 
 
-FAULTS = {"RabbitMQ: kill -9": Killed, "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm for 5 s": MemoryAlarm,
+FAULTS = {"RabbitMQ: kill -9": Killed, "RabbitMQ: kill -9, idle": KilledIdle,
+          "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm for 5 s": MemoryAlarm,
+          "RabbitMQ: frozen for 5 s": Frozen,
           "RabbitMQ: connections closed": ConnectionsClosed, "RabbitMQ: order queue deleted": QueueDeleted,
           "RabbitMQ: market queue deleted": MarketQueueDeleted, "RabbitMQ: announcement queue deleted": AnnouncementsDeleted}

@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 from world import Servers  # noqa: E402
 
+# No setting that a fault makes holds for the sessions of the tests.
+OPTIONS = "-c statement_timeout=0 -c default_transaction_read_only=off -c synchronous_commit=off"
 LIBRARIES = ("packages", "process", "postgres", "rabbitmq")
 
 
@@ -41,10 +43,22 @@ class Neighbours:
 
     # ---- PostgreSQL ----
 
+    def postgres_data(self):
+        return os.path.join(os.path.realpath(os.path.join(self.directory, "postgres")), "data")
+
     def postgres_stop(self, mode):
         """mode: immediate (as a crash) or fast."""
-        home = os.path.realpath(os.path.join(self.directory, "postgres"))
-        self.shell("pm_postgres_as_owner", self.postgres_bin("pg_ctl"), "-D", f"{home}/data", "-m", mode, "-w", "-t", "60", "stop")
+        self.shell("pm_postgres_as_owner", self.postgres_bin("pg_ctl"), "-D", self.postgres_data(), "-m", mode, "-w", "-t", "60", "stop")
+
+    def postgres_signal(self, number):
+        """To all processes of the server, the postmaster first."""
+        postmaster = int(Path(self.postgres_data(), "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, number)
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            try:
+                os.kill(int(child), number)
+            except ProcessLookupError:
+                pass
 
     def postgres_start(self):
         self.shell("pm_postgres_start", self.directory, "off")
@@ -53,9 +67,8 @@ class Neighbours:
         return os.path.join(self.shell("pm_postgres_bin").strip(), program)
 
     def sql(self, statement, *values, database="postgres"):
-        """One statement in a session of its own, for which no setting of a fault holds; its rows."""
-        connection = psycopg2.connect(dbname=database, options="-c statement_timeout=0 -c default_transaction_read_only=off",
-                                      **self.servers.pg)
+        """One statement in a session of its own; its rows."""
+        connection = psycopg2.connect(dbname=database, options=OPTIONS, **self.servers.pg)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -70,11 +83,16 @@ class Neighbours:
         self.sql("select pg_reload_conf()")
         time.sleep(0.1)
 
+    def end_sessions(self, database):
+        self.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()", database)
+
     # ---- RabbitMQ ----
 
+    def rabbitmq_signal(self, number):
+        os.kill(int(Path(self.directory, "rabbitmq", "pid").read_text().split()[0]), number)
+
     def rabbitmq_kill(self):
-        pid = int(Path(self.directory, "rabbitmq", "pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
+        self.rabbitmq_signal(signal.SIGKILL)
 
     def rabbitmq_start(self):
         self.shell("pm_rabbitmq_start", self.directory)

@@ -16,19 +16,21 @@ def well(neighbours):
     neighbours.running()
 
 
-@pytest.mark.parametrize("name", [name for name in FAULTS if name != "PostgreSQL: disk full"])
+@pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost_or_counted_twice(scene, record, rounds, name):
     record(scene.suffer(name, FAULTS[name](scene), rounds))
 
 
-def test_a_full_disk_loses_nothing(scene, record, rounds):
+@pytest.mark.parametrize("name", faults_postgres.SMALL_DISKS)
+def test_a_full_disk_loses_nothing(scene, record, rounds, name):
     scene.run()
-    fault = faults_postgres.DiskFull(scene)
-    obstacle = fault.prepare()
+    fault = faults_postgres.SMALL_DISKS[name](scene)
     try:
-        if obstacle is not None:
-            record(Outcome("PostgreSQL: disk full", note=obstacle, confirmed=1))
-            return
-        record(scene.suffer("PostgreSQL: disk full", fault, rounds))
+        obstacle = fault.prepare()
+        if obstacle is None:
+            outcome = scene.suffer(name, fault, rounds)
+        else:
+            outcome = Outcome(name, note=obstacle)
     finally:
         fault.unmake()
+    record(outcome)

@@ -74,8 +74,7 @@ def test_one_that_was_overtaken_in_its_sleep_writes_nothing_any_more(scene, seco
     try:
         start_waiting(second)
         first.process.send_signal(signal.SIGSTOP)
-        scene.neighbours.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> pg_backend_pid()",
-                             scene.name)
+        scene.neighbours.end_sessions(scene.name)
         second.wait_healthy()
         time.sleep(1)
         first.process.send_signal(signal.SIGCONT)
