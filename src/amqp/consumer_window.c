@@ -113,10 +113,11 @@ bool consumer_window_front_is_due(const struct consumer_window *window, int64_t 
            now_us - window->settled_since_us >= WINDOW_DELAY_US;
 }
 
-/* Behind a late one; or, however young it is, when those that wait take up half the window. */
-static bool half_waits(const struct consumer_window *window)
+/* Behind a late one; or, however young it is, when those that wait take up a quarter of the window (half of a queue's
+ * share, where there are two). */
+static bool many_wait(const struct consumer_window *window)
 {
-    return window->settled >= window->capacity / 2 + 1;
+    return window->settled >= window->capacity / 4 + 1;
 }
 
 bool consumer_window_behind_is_due(const struct consumer_window *window, int64_t now_us)
@@ -125,7 +126,7 @@ bool consumer_window_behind_is_due(const struct consumer_window *window, int64_t
         return false;
     bool is_late = now_us - window->slots[window->head].added_at_us >= WINDOW_LATE_AFTER_US;
     bool is_batch = window->settled >= WINDOW_BATCH_LEN || now_us - window->settled_since_us >= WINDOW_DELAY_US;
-    return half_waits(window) || (is_late && is_batch);
+    return many_wait(window) || (is_late && is_batch);
 }
 
 int64_t consumer_window_deadline_us(const struct consumer_window *window)

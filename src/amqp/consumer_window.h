@@ -16,9 +16,9 @@
 #include <stdint.h>
 
 enum {
-    WINDOW_BATCH_LEN = 64,        /* so many settled ones are acknowledged at once ... */
-    WINDOW_DELAY_US = 2000,       /* ... and fewer after so long */
-    WINDOW_LATE_AFTER_US = 50000, /* older than this, an unsettled one no longer holds up those behind it */
+    WINDOW_BATCH_LEN = 256,         /* so many settled ones are acknowledged at once ... */
+    WINDOW_DELAY_US = 2000,         /* ... and fewer after so long */
+    WINDOW_LATE_AFTER_US = 2000000, /* older than this, an unsettled one no longer holds up those behind it */
 };
 
 #define WINDOW_NONE        UINT32_MAX

@@ -29,7 +29,7 @@
 
 enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
-    ANNOUNCE_HOLD_US = 50 * 1000,  /* how long a busy shard lets a change wait for the next one */
+    ANNOUNCE_HOLD_US = 200 * 1000, /* how long a busy shard lets a change wait for the next one */
     HEARTBEAT_S = 10,
     VALIDATIONS_PER_SHARD = 16, /* wanted at once by one shard */
     INQUIRIES_PER_LOOP = 64,    /* questions of one HTTP loop to the history */

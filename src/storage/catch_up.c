@@ -62,9 +62,8 @@ static const char writable_sql[] =
     "SELECT (coalesce(has_table_privilege(to_regclass('position_manager_journal'), 'INSERT'), false) "
     "AND has_table_privilege('positions', 'UPDATE') AND NOT current_setting('transaction_read_only')::boolean)::text";
 
-/* What is right for one look at each position, whatever the server believes about a table that just grew. */
-static const char planner_sql[] = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; "
-                                  "SET LOCAL enable_bitmapscan = off";
+/* One look along the index for each position, whatever the server believes about a table that just grew. */
+static const char planner_sql[] = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
 
 static enum status is_writable(struct pg_connection *connection, bool *out)
 {

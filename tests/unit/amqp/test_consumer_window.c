@@ -2,7 +2,7 @@
 
 #include "consumer_window.h"
 
-enum { CAPACITY = 200 };
+enum { CAPACITY = 800 };
 
 static struct consumer_window window;
 static uint32_t slots[CAPACITY];
@@ -88,7 +88,7 @@ Test(consumer_window, nothing_in_flight_makes_the_front_due_at_once)
 
 Test(consumer_window, front_is_due_after_the_delay_or_with_a_batch)
 {
-    add(1, 100, 0);
+    add(1, WINDOW_BATCH_LEN + 10, 0);
     consumer_window_settle(&window, slots[0], 10);
     cr_assert_eq(consumer_window_deadline_us(&window), 10 + WINDOW_DELAY_US);
     cr_assert_not(consumer_window_front_is_due(&window, 9 + WINDOW_DELAY_US));
@@ -139,10 +139,10 @@ Test(consumer_window, late_delivery_never_stops_the_flow_of_many_times_the_capac
     cr_assert_leq(window.open, CAPACITY / 2 + 2);
 }
 
-Test(consumer_window, half_a_window_of_settled_ones_does_not_wait_for_a_young_front)
+Test(consumer_window, a_quarter_of_settled_ones_does_not_wait_for_a_young_front)
 {
     add(1, CAPACITY, 0);
-    for (int i = 1; i <= CAPACITY / 2; i++)
+    for (int i = 1; i <= CAPACITY / 4; i++)
         consumer_window_settle(&window, slots[i], 0);
     cr_assert_not(consumer_window_behind_is_due(&window, 0));
     consumer_window_settle(&window, slots[CAPACITY - 1], 0);

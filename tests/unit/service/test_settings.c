@@ -60,7 +60,7 @@ Test(settings, with_only_the_key_everything_has_its_default)
     cr_expect_eq(s.migrations, MIGRATIONS_APPLY);
     cr_expect(s.asset_pattern.is_default);
     cr_expect_str_eq(s.asset_pattern_text, ASSET_PATTERN_DEFAULT);
-    cr_expect_eq(s.prefetch, 4000);
+    cr_expect_eq(s.prefetch, 8000);
     settings_finish(&s);
 }
 
@@ -109,7 +109,7 @@ Test(settings, what_is_set_is_taken_over)
         {PM "TLS_KEY", path},
         {PM "LOG_LEVEL", "warning"},
         {PM "SHARDS", "3"},
-        {PM "HTTP_THREADS", "64"},
+        {PM "HTTP_THREADS", "32"},
         {PM "SNAPSHOT_INTERVAL", "0"},
         {PM "VALIDATION_INTERVAL", "0"},
         {PM "METRICS_CACHE_TTL", "0"},
@@ -135,7 +135,7 @@ Test(settings, what_is_set_is_taken_over)
     cr_expect_str_eq(s.tls_key, path);
     cr_expect_eq(s.log_level, LOG_LEVEL_WARNING);
     cr_expect_eq(s.shard_count, 3u);
-    cr_expect_eq(s.http_thread_count, 64u);
+    cr_expect_eq(s.http_thread_count, 32u);
     cr_expect_eq(s.snapshot_interval_us, 0);
     cr_expect_eq(s.validation_interval_us, 0);
     cr_expect_eq(s.metrics_cache_ttl_us, 0);
@@ -211,7 +211,7 @@ Test(settings, each_wrong_value_is_refused_by_a_line_that_names_variable_value_a
         {PM "HOST", "[::1]", "an IPv4 or IPv6 address"},
         {PM "SHARDS", "0", "a whole number from 1 to "},
         {PM "SHARDS", "65", "a whole number from 1 to "},
-        {PM "HTTP_THREADS", "65", "from 1 to 64"},
+        {PM "HTTP_THREADS", "33", "from 1 to 32"},
         {PM "PREFETCH", "65536", "from 1 to 65535"},
         {PM "SNAPSHOT_INTERVAL", "2592001", "from 0 to 2592000"},
         {PM "SNAPSHOT_RETENTION_DAYS", "0", "from 1 to 36500"},
