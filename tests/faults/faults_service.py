@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psycopg2
 from scene import Fault
 from watch import answers, anything, healthy, silent
 from world import Service
@@ -19,6 +20,47 @@ class Killed(Fault):
 
     def end(self):
         self.scene.service.start(healthy=False)
+
+
+class KilledUnderLoad(Killed):
+    rate = 4000
+
+
+class KilledInTheCommit(Killed):
+    """Deliveries are taken and statements are on their way, but nothing can be committed."""
+
+    def begin(self):
+        session = psycopg2.connect(dbname=self.scene.name, **self.scene.servers.pg)
+        session.cursor().execute("lock table position_manager_journal in access exclusive mode")
+        time.sleep(0.5)
+        super().begin()
+        session.close()
+
+
+class KilledBeforeTheAnnouncement(Killed):
+    """All is committed, and the broker takes no announcement: what it never took has to be announced afterwards."""
+
+    def begin(self):
+        self.neighbours.rabbitmqctl("set_vm_memory_high_watermark", "0.0001")
+        time.sleep(0.5)
+        super().begin()
+        self.mend()
+
+    def mend(self):
+        self.neighbours.rabbitmqctl("set_vm_memory_high_watermark", "0.4")
+
+
+class KilledAlone(Killed):
+    """PostgreSQL is away when it dies."""
+
+    def begin(self):
+        self.neighbours.postgres_stop("immediate")
+        time.sleep(0.5)
+        super().begin()
+
+    def end(self):
+        super().end()
+        self.neighbours.postgres_start()
 
 
 class Stopped(Fault):
@@ -99,5 +141,8 @@ class ClockFlutter(ClockStep):
             time.sleep(0.25)
 
 
-FAULTS = {"service: kill -9": Killed, "service: SIGSTOP for 3 s": Stopped, "service: SIGTERM and start": Restarted,
+FAULTS = {"service: kill -9": Killed, "service: kill -9 under load": KilledUnderLoad, "service: kill -9 in the commit": KilledInTheCommit,
+          "service: kill -9 before the announcement": KilledBeforeTheAnnouncement,
+          "service: kill -9 without PostgreSQL": KilledAlone,
+          "service: SIGSTOP for 3 s": Stopped, "service: SIGTERM and start": Restarted,
           "clock: one hour ahead": ClockStep, "clock: one hour back": ClockStepBack, "clock: to and fro": ClockFlutter}

@@ -117,14 +117,29 @@ class Scene:
         return time.monotonic() - since
 
     def is_normal(self, asset):
+        assert is_running(self.service), f"the service ended with {self.service.process.returncode}"
         try:
             return self.service.get("/health").status_code == 200 and self.service.position(asset) is not None
         except Exception:  # not back yet, whatever the reason
             return False
 
+    def recover(self, outcome, stream, since):
+        """Waits for normal. Where that does not come the outcome says so, and the service is started anew for the audit."""
+        try:
+            outcome.recovery = max(outcome.recovery, self.wait_normal(stream, since))
+        except AssertionError as error:
+            outcome.recovery = time.monotonic() - since
+            outcome.wrong.append(str(error).splitlines()[0])
+            self.neighbours.running()
+            self.service.kill()
+            self.service.start()
+
     def check(self, outcome, stream):
         """Settles and audits; everything found goes to the outcome."""
-        self.settle()
+        try:
+            self.settle()
+        except AssertionError as error:
+            outcome.wrong.append(str(error).splitlines()[0])
         outcome.add(audit(self, stream.confirmed, stream.prefix, Announcements(), self.service))
 
     def suffer(self, name, fault, rounds=1):
@@ -143,7 +158,7 @@ class Scene:
                 ending = time.monotonic()
                 fault.end()
                 ended = time.monotonic()
-                outcome.recovery = max(outcome.recovery, self.wait_normal(stream_of_probes(self, stream), ended))
+                self.recover(outcome, stream_of_probes(self, stream), ended)
                 time.sleep(AFTERWARDS_SECONDS)
             finally:
                 fault.mend()
