@@ -88,3 +88,17 @@ def test_a_json_number_is_taken_by_its_text(service, broker, asset):
 def test_sizes_are_shown_trimmed_with_one_digit_at_least(service, broker, asset, size, shown):
     broker.fill(asset, "Buy", size, "0.3")
     service.expect(asset, version=1, size=shown, average_entry_price="0.30")
+
+
+def test_fees_of_fourteen_digits_are_rounded(service, broker, asset):
+    broker.fill(asset, "Buy", "1", "100", fees="0.12345678500001")
+    service.expect(asset, version=1, fees_paid="0.12345679")
+    broker.fill(asset, "Sell", "1", "100", fees="-0.00000000500000")
+    service.expect(asset, version=2, fees_paid="0.12345678", realized_pnl="0.00000001")
+
+
+def test_prices_and_pnl_are_shown_with_two_digits_at_least(service, broker, asset):
+    broker.fill(asset, "Buy", "1.50", "100.10", fees="0.3")
+    broker.market(asset, markPrice="100.123456780")
+    position = service.expect(asset, size="1.5", average_entry_price="100.10", current_price="100.12345678", fees_paid="0.30")
+    assert position["unrealized_pnl"] == "0.03518517" and position["realized_pnl"] == "0.00"

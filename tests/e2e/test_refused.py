@@ -163,3 +163,16 @@ def test_someone_elses_change_of_the_row_is_built_upon(service, broker, db, asse
     db.query("update positions set size = 5, version = version + 1 where asset = %s", asset)
     broker.fill(asset, "Buy", "5", "200")
     service.expect(asset, size="10.0", average_entry_price="150.00", version=3)
+
+
+def test_an_asset_is_upper_cased_before_it_is_judged(service, broker, asset):
+    broker.fill(asset.lower(), "Buy", "1", "1")
+    service.expect(asset, version=1)
+    broker.market(asset.lower(), markPrice="2")
+    service.expect(asset, version=2, current_price="2.00")
+
+
+def test_a_dead_letter_keeps_bytes_that_are_no_text(service, broker):
+    body = bytes(range(256)) * 3
+    broker.publish(ORDER_QUEUE, body)
+    assert expect_refused(broker, body).headers["x-reason"] == "not_json"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+import httpx
 import pytest
 from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE, Proxy, wait_until
 
@@ -127,6 +128,35 @@ def test_sigterm_ends_it_with_zero_and_ready_turns_off(plain):
     plain.start()
     status, seconds = plain.stop()
     assert status == 0 and seconds < 10
+
+
+def test_sigterm_turns_ready_off_and_what_is_in_flight_is_finished(plain, world, broker, db, asset):
+    plain.start()
+    broker.fill(asset, "Buy", "1", "100")
+    plain.expect(asset, version=1)
+    other = db.other_session()
+    other.cursor().execute("lock table positions in exclusive mode")
+    for _ in range(5):
+        broker.fill(asset, "Buy", "1", "100")
+    wait_until(lambda: plain.get("/health").json()["pending_commits"] > 0)
+    plain.process.send_signal(signal.SIGTERM)
+
+    def ready():
+        # Connections are closed meanwhile; a new one is as good.
+        try:
+            return plain.get("/health/ready").status_code
+        except httpx.TransportError:
+            return None
+    wait_until(lambda: ready() == 503, what="ready being off while it stops")
+    broker.fill(asset, "Buy", "100", "100")
+    other.rollback()
+    other.close()
+    assert plain.process.wait(timeout=10) == 0
+    counts = world.servers.queue_counts(world.name)
+    assert counts[ORDER_QUEUE] == (1, 0), "what was taken is acknowledged, what came later was not taken"
+    assert db.row(asset)["size"] == 6
+    plain.start()
+    plain.expect(asset, version=7, size="106.0")
 
 
 def test_a_second_sigterm_ends_it_too(plain, broker, asset):
