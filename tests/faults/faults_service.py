@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import psycopg2
-from scene import Fault
+from scene import Fault, stream_of_probes
 from watch import answers, anything, healthy, silent
-from world import Service
+from world import Service, wait_until
 
 
 class Killed(Fault):
@@ -41,10 +41,19 @@ class KilledBeforeTheAnnouncement(Killed):
     """All is committed, and the broker takes no announcement: what it never took has to be announced afterwards."""
 
     def begin(self):
+        quiet = stream_of_probes(self.scene, self.stream)  # of assets of which no later event reminds anybody
+        self.scene.service.process.send_signal(signal.SIGSTOP)
+        quiet.publish(200)
         self.neighbours.rabbitmqctl("set_vm_memory_high_watermark", "0.0001")
-        time.sleep(0.5)
+        self.scene.service.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: self.counted(quiet.assets) == 200, what="the commits")
+        time.sleep(0.3)
         super().begin()
         self.mend()
+
+    def counted(self, assets):
+        return self.scene.sql("select count(*) from position_manager_journal where source = 'order_execution' and asset = any(%s)",
+                              assets)[0][0]
 
     def mend(self):
         self.neighbours.rabbitmqctl("set_vm_memory_high_watermark", "0.4")

@@ -47,6 +47,12 @@ class Outcome:
         self.wrong += findings.wrong
 
 
+def fresh_assets(prefix):
+    """Some that nothing has touched."""
+    number = next(_numbers)
+    return [f"{prefix}G{number}N{i}USDT" for i in range(ASSETS_PER_FAULT)]
+
+
 class Scene:
     """What belongs to one service under test. Services take from it what they take from the World of the e2e tests."""
 
@@ -81,8 +87,7 @@ class Scene:
     def stream(self, rate=RATE):
         number = next(_numbers)
         prefix = f"F{number:04d}"
-        assets = [f"{prefix}N{i}USDT" for i in range(ASSETS_PER_FAULT)]
-        stream = Stream(str(self.binary.parent / "pm_publish"), self.servers, self.name, assets, rate, uuid.uuid4().hex[:12])
+        stream = Stream(str(self.binary.parent / "pm_publish"), self.servers, self.name, fresh_assets(prefix), rate, uuid.uuid4().hex[:12])
         stream.prefix = prefix
         return stream
 
@@ -156,6 +161,8 @@ class Scene:
                 begun = time.monotonic()
                 fault.hold()
                 ending = time.monotonic()
+                # What the fault befell is left alone from here on: a later change would be announced instead of a forgotten one.
+                stream.assets = fresh_assets(stream.prefix)
                 fault.end()
                 ended = time.monotonic()
                 self.recover(outcome, stream_of_probes(self, stream), ended)
@@ -188,8 +195,8 @@ class Scene:
 
 
 def stream_of_probes(scene, stream):
-    """Probes are published by another thread than the stream's; what they publish is counted with it."""
-    probes = Stream(stream.command[0], scene.servers, scene.name, stream.assets, 0, uuid.uuid4().hex[:12])
+    """Published by another thread than the stream's, for other assets, and counted with it."""
+    probes = Stream(stream.command[0], scene.servers, scene.name, fresh_assets(stream.prefix), 0, uuid.uuid4().hex[:12])
     probes.prefix = stream.prefix
     probes.confirmed = stream.confirmed
     probes.records = stream.records

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 
-from scene import Outcome, stream_of_probes
+from scene import Outcome, fresh_assets, stream_of_probes
 from watch import Watch, anything, database_is_gone, queue_is_gone
 
 # What a service that lives has to say meanwhile.
@@ -59,6 +59,8 @@ def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
             begun = time.monotonic()
             time.sleep(dice.uniform(0.0, 0.5))
             spans.append((begun, time.monotonic(), TRUTHS.get(victim, anything)))
+            # Left alone from here on: a later change would be announced instead of a forgotten one.
+            stream.assets = fresh_assets(stream.prefix)
             revive(scene, victim)
             recovery = scene.wait_normal(probes, time.monotonic())
             outcome.recovery = max(outcome.recovery, recovery)
