@@ -208,6 +208,14 @@ run_recount_full() {
     grep -E '^recount' "$logs/recount-full.log" || true
 }
 
+# The whole service in a sanitizer build: the ways of every kind of message, restarts, and a recount around kills.
+run_service_under() {
+    build "$1"
+    PM_BINARY=$(pm_build_dir "$root" "$1")/position-manager PM_RECOUNT_EXECUTIONS=6000 PM_RECOUNT_MARKET=6000 \
+        run_pytest "e2e-$1" tests/e2e/test_exactly_once.py tests/e2e/test_refused.py tests/e2e/test_history.py \
+        tests/e2e/test_recount.py
+}
+
 run_kinds() {
     local kind
     if [ "${#kinds[@]}" = 0 ]; then
@@ -219,7 +227,9 @@ run_kinds() {
     if wants faults && compgen -G 'tests/faults/test_*.py' >/dev/null; then run_pytest faults-python tests/faults; fi
     if [ "$fast" = no ]; then
         run_preset asan
+        if wants e2e; then run_service_under asan; fi
         run_preset tsan
+        if wants e2e; then run_service_under tsan; fi
     fi
 }
 
