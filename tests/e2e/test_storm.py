@@ -299,12 +299,8 @@ def storm_of_requests(seed, port, count, codes, faults):
 # ---- the storm ----
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    # The library keeps free memory for each thread, and does not give it back when the thread ends.
-    suppressions = tmp_path_factory.mktemp("storm") / "leaks"
-    suppressions.write_text("leak:h2o_mem_alloc_recycle\n")
-    return {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:quarantine_size_mb=16", "LSAN_OPTIONS": f"suppressions={suppressions}:print_suppressions=0",
-            "POSITION_MANAGER_LOG_LEVEL": "ERROR"}
+def settings():
+    return {"ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:quarantine_size_mb=16", "POSITION_MANAGER_LOG_LEVEL": "ERROR"}
 
 
 @pytest.fixture
