@@ -156,3 +156,22 @@ def test_every_operation_has_an_id_of_its_own(document):
         named = [resolve(document, parameter)["name"] for parameter in operation.get("parameters", [])
                  if resolve(document, parameter)["in"] == "path"]
         assert named == re.findall(r"{(\w+)}", path)
+
+
+def test_snapshots_and_validations_that_have_something_to_say_are_as_described(service, db, document, held):
+    db.query("""create table orders (order_id text primary key, asset varchar(20), side varchar(10), status varchar(20),
+                filled_quantity numeric(20,8), average_price numeric(20,8), executed_at timestamp, is_dry_run boolean)""")
+    db.query("insert into orders values ('o', %s, 'Buy', 'filled', 5, 100, now(), false)", ASSET)
+    path = "/api/v1/positions/{asset}"
+    for part, method, query, status in (("/snapshot", "post", "", 201), ("/snapshots", "get", "?limit=5", 200), ("/snapshots", "get", "?at=2001-01-01T00:00:00Z", 404), ("/validate", "post", "?fix_discrepancies=no", 200),
+                                        ("/validate", "post", "", 200), ("/validate", "post", "?mode=hedge", 200), ("/snapshot", "post", "?mode=nonsense", 400)):
+        answer = ask(service, path + part, method, query=query)
+        assert answer.status_code == status, (part, query, answer.text)
+        expect_described(document, document["paths"][path + part][method], answer)
+    service.expect(ASSET, size="5.0")
+    # With at= the answer is the snapshot, and a list of it beside.
+    body = ask(service, path + "/snapshots", "get", query="?at=2999-01-01T00:00:00Z").json()
+    schemas = document["components"]["schemas"]
+    listed = {name: body.pop(name) for name in ("snapshots", "count")}
+    assert faults(document, schemas["SnapshotList"], listed) == [] and faults(document, schemas["PositionSnapshot"], body) == []
+    assert listed == {"snapshots": [body], "count": 1}
