@@ -72,8 +72,8 @@ void directory_end(struct directory_reader *reader);
 const struct position *directory_find(struct directory_reader *reader, const char *asset, enum position_mode mode);
 
 /*
- * Inside a section: calls visit for every position, ordered by asset (bytes), then by the mode's word (hedge before one-way). The order is kept
- * in an index of the reader's own that is extended only when positions were added.
+ * Inside a section: calls visit for every position, ordered by asset (bytes), then by the mode's word (hedge before
+ * one-way). The order is kept in an index of the reader's own that is extended only when positions were added.
  */
 typedef void directory_visit_fn(void *context, const struct position *position);
 void directory_visit(struct directory_reader *reader, directory_visit_fn *visit, void *context);

@@ -12,16 +12,18 @@
 #include <stdint.h>
 
 struct board {
-    atomic_bool database_connected;          /* committer */
-    atomic_bool inbound_connected;           /* consumer: connected and consuming from every queue */
-    atomic_bool outbound_connected;          /* publisher: connected, and not blocked by the broker */
-    atomic_bool positions_loaded;            /* service, once */
-    atomic_bool stopping;                    /* service, once */
-    atomic_uint_fast64_t pending_commits;    /* all shards add and subtract: executions and market events applied, not committed */
-    atomic_int_fast64_t oldest_unacked_at_us; /* consumer: steady time at which the oldest unacknowledged delivery came; 0 none */
-    atomic_int_fast64_t instance_epoch;      /* storage_prepare, once: which taking of the tables ours is; 0: unknown */
-    atomic_bool superseded;                  /* committer, once: another instance has the tables; this one must end */
-    int64_t started_wall_us;                 /* service, before the threads */
+    atomic_bool database_connected; /* committer */
+    atomic_bool inbound_connected;  /* consumer: connected and consuming from every queue */
+    atomic_bool outbound_connected; /* publisher: connected, and not blocked by the broker */
+    atomic_bool positions_loaded;   /* service, once */
+    atomic_bool stopping;           /* service, once */
+    atomic_uint_fast64_t
+        pending_commits; /* all shards add and subtract: executions and market events applied, not committed */
+    atomic_int_fast64_t
+        oldest_unacked_at_us; /* consumer: steady time at which the oldest unacknowledged delivery came; 0 none */
+    atomic_int_fast64_t instance_epoch; /* storage_prepare, once: which taking of the tables ours is; 0: unknown */
+    atomic_bool superseded;             /* committer, once: another instance has the tables; this one must end */
+    int64_t started_wall_us;            /* service, before the threads */
     int64_t started_steady_us;
 };
 

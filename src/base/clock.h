@@ -1,8 +1,8 @@
 /*
  * clock: the only place that asks for the time (the tidy test forbids it elsewhere).
  *
- * The rules and the actors are told the time; only the loops that drive them look here. Wall time may jump; deadlines are
- * kept on the steady clock.
+ * The rules and the actors are told the time; only the loops that drive them look here. Wall time may jump; deadlines
+ * are kept on the steady clock.
  */
 #ifndef PM_CLOCK_H
 #define PM_CLOCK_H

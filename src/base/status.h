@@ -30,17 +30,17 @@ enum status {
     STATUS_VERSION_CONFLICT,
     STATUS_REFUSAL_LAST = STATUS_VERSION_CONFLICT,
     /* Outcomes that are no refusal. */
-    STATUS_IGNORED,     /* understood, and of no concern: a dry run, an order that was only created */
-    STATUS_REPEAT,      /* counted before */
-    STATUS_STALE,       /* overtaken by something newer */
-    STATUS_UNCHANGED,   /* applied, no figure changed */
+    STATUS_IGNORED,   /* understood, and of no concern: a dry run, an order that was only created */
+    STATUS_REPEAT,    /* counted before */
+    STATUS_STALE,     /* overtaken by something newer */
+    STATUS_UNCHANGED, /* applied, no figure changed */
     /* Failures of surroundings. */
-    STATUS_FULL,        /* no room now; what was to be given away is still the caller's */
+    STATUS_FULL, /* no room now; what was to be given away is still the caller's */
     STATUS_NOT_FOUND,
     STATUS_UNAVAILABLE, /* a neighbour is not there now */
     STATUS_TIMEOUT,
-    STATUS_LOST,        /* the connection broke; the outcome may be unknown */
-    STATUS_INVALID,     /* a caller from outside asked for what cannot be */
+    STATUS_LOST,    /* the connection broke; the outcome may be unknown */
+    STATUS_INVALID, /* a caller from outside asked for what cannot be */
     STATUS_STOPPING,
     STATUS_COUNT
 };

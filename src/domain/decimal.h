@@ -21,14 +21,15 @@ struct decimal {
     int128 units; /* 10^-8 each; |units| <= DECIMAL_UNITS_MAX, or DECIMAL_NONE */
 };
 
-enum { DECIMAL_ONE = 100000000 };                                                        /* units of the number 1 */
-#define DECIMAL_UNITS_MAX ((int128)9999999999LL * 10000000000LL + 9999999999LL)         /* 10^20 - 1 */
+enum { DECIMAL_ONE = 100000000 };                                               /* units of the number 1 */
+#define DECIMAL_UNITS_MAX ((int128)9999999999LL * 10000000000LL + 9999999999LL) /* 10^20 - 1 */
 #define DECIMAL_NONE      ((struct decimal){.units = (int128)((uint128)1 << 127)})
 #define DECIMAL_ZERO      ((struct decimal){.units = 0})
 
 enum { DECIMAL_TEXT_LEN_MAX = 48 }; /* room for any formatted decimal or rounded sum, with its terminator */
 
-/* What to do with digits beyond the eighth that are not zero: quantities and execution prices refuse, averages and valuations round. */
+/* What to do with digits beyond the eighth that are not zero: quantities and execution prices refuse, averages and
+ * valuations round. */
 enum decimal_excess { DECIMAL_EXCESS_REFUSE, DECIMAL_EXCESS_ROUND };
 
 static inline bool decimal_is_none(struct decimal d)
@@ -62,7 +63,8 @@ static inline struct decimal decimal_or_zero(struct decimal d)
 /*
  * Reads a plain decimal: an optional '-', digits, optionally a point and digits; nothing else (contract §1).
  * Leading zeros are understood; "-0" is zero.
- * Fails: STATUS_BAD_NUMBER (form, or excess digits that are refused), STATUS_OUT_OF_RANGE (does not fit 20 digits, also after rounding).
+ * Fails: STATUS_BAD_NUMBER (form, or excess digits that are refused), STATUS_OUT_OF_RANGE (does not fit 20 digits, also
+ * after rounding).
  */
 enum status decimal_parse(const char *text, size_t len, enum decimal_excess excess, struct decimal *out) PM_MUST_USE;
 

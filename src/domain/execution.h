@@ -1,8 +1,8 @@
 /*
  * execution: what a fill does to a position (contract §3.2, the average-cost method).
  *
- * Two steps, both pure: fill_from_execution() turns a decoded execution (incremental or cumulative) into the quantity and
- * the exact notional that are new, given what its order has contributed so far; position_apply_fill() books it.
+ * Two steps, both pure: fill_from_execution() turns a decoded execution (incremental or cumulative) into the quantity
+ * and the exact notional that are new, given what its order has contributed so far; position_apply_fill() books it.
  * Thread: any.
  */
 #ifndef PM_EXECUTION_H
@@ -13,20 +13,20 @@
 
 /* An execution as the message said it. */
 struct execution {
-    struct decimal quantity;  /* > 0; cumulative: the order's filled total so far (0 is possible: nothing filled yet) */
-    struct decimal price;     /* > 0; cumulative: the order's average price so far, rounded to 8 digits on input */
-    struct decimal fees;      /* any sign, none: zero; cumulative: the order's total, none: not said, so no new ones */
-    int64_t executed_at_us;   /* never TIME_NONE: absent is the time of arrival */
+    struct decimal quantity; /* > 0; cumulative: the order's filled total so far (0 is possible: nothing filled yet) */
+    struct decimal price;    /* > 0; cumulative: the order's average price so far, rounded to 8 digits on input */
+    struct decimal fees;     /* any sign, none: zero; cumulative: the order's total, none: not said, so no new ones */
+    int64_t executed_at_us;  /* never TIME_NONE: absent is the time of arrival */
     bool cumulative;
-    uint8_t mode;             /* enum position_mode */
-    uint8_t side;             /* enum side: BUY or SELL */
-    uint8_t leg;              /* enum leg: hedge leg named by the message; LEG_NONE: by side and reduce_only */
+    uint8_t mode; /* enum position_mode */
+    uint8_t side; /* enum side: BUY or SELL */
+    uint8_t leg;  /* enum leg: hedge leg named by the message; LEG_NONE: by side and reduce_only */
     bool reduce_only;
 };
 
 /* What one order has contributed so far, by events of either shape. */
 struct order_total {
-    struct wide notional;   /* sum of quantity x price, exact, 10^-16 */
+    struct wide notional; /* sum of quantity x price, exact, 10^-16 */
     struct decimal filled;
     struct decimal fees;
 };
@@ -34,7 +34,7 @@ struct order_total {
 
 /* What is new. */
 struct fill {
-    struct wide notional;   /* quantity x price, exact, 10^-16; rounded averages may make it zero or negative */
+    struct wide notional;    /* quantity x price, exact, 10^-16; rounded averages may make it zero or negative */
     struct decimal quantity; /* > 0 */
     struct decimal fees;
     int64_t executed_at_us;
@@ -44,15 +44,16 @@ struct fill {
 
 /*
  * What an execution adds to what its order had contributed; *after is the order's total then.
- * An incremental execution adds itself. A cumulative one adds the increase, at the price that makes the totals come out.
- * before and after may be the same object; on failure neither out nor after is touched.
- * Fails: STATUS_REPEAT (a cumulative total that did not increase), STATUS_NOT_POSITIVE (no quantity or no price),
- * STATUS_OUT_OF_RANGE (also where no order can have the totals said).
+ * An incremental execution adds itself. A cumulative one adds the increase, at the price that makes the totals come
+ * out. before and after may be the same object; on failure neither out nor after is touched. Fails: STATUS_REPEAT (a
+ * cumulative total that did not increase), STATUS_NOT_POSITIVE (no quantity or no price), STATUS_OUT_OF_RANGE (also
+ * where no order can have the totals said).
  */
 enum status fill_from_execution(const struct execution *execution, const struct order_total *before, struct fill *out,
                                 struct order_total *after) PM_MUST_USE;
 
-/* notional / quantity, rounded to 8 digits: the price of a fill for people and journals. May be none if out of range. */
+/* notional / quantity, rounded to 8 digits: the price of a fill for people and journals. May be none if out of range.
+ */
 struct decimal fill_price(const struct fill *fill);
 
 /*

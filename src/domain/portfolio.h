@@ -11,15 +11,15 @@
 #include "wide.h"
 
 struct portfolio_totals {
-    struct wide exposure;       /* sum of gross size x price, 10^-16; priced positions only */
-    struct wide net_exposure;   /* sum of size x price, 10^-16: also the portfolio value */
-    int128 unrealized_pnl;      /* units of 10^-8 */
+    struct wide exposure;     /* sum of gross size x price, 10^-16; priced positions only */
+    struct wide net_exposure; /* sum of size x price, 10^-16: also the portfolio value */
+    int128 unrealized_pnl;    /* units of 10^-8 */
     int128 realized_pnl;
     int64_t positions;
     int64_t open;
     int64_t longs;
     int64_t shorts;
-    int64_t unpriced;           /* open ones without a price */
+    int64_t unpriced; /* open ones without a price */
 };
 
 /* What one position adds. */
@@ -31,8 +31,8 @@ void portfolio_subtract(struct portfolio_totals *totals, const struct portfolio_
 int128 portfolio_round(struct wide sum);
 
 /*
- * gross size x price / total exposure, rounded to 8 digits; zero when there is no exposure; none when unpriced (or when it
- * does not fit NUMERIC(20,8), which a total that contains the position cannot bring about).
+ * gross size x price / total exposure, rounded to 8 digits; zero when there is no exposure; none when unpriced (or when
+ * it does not fit NUMERIC(20,8), which a total that contains the position cannot bring about).
  */
 struct decimal position_size_norm(const struct position *position, struct wide total_exposure);
 

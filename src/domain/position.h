@@ -16,8 +16,8 @@
 #include "status.h"
 #include "uuid.h"
 
-enum { ASSET_LEN_MAX = 20 };         /* positions.asset is varchar(20) */
-enum { MARKET_DIGESTS_MAX = 8 };     /* different events of one timestamp that are told apart */
+enum { ASSET_LEN_MAX = 20 };     /* positions.asset is varchar(20) */
+enum { MARKET_DIGESTS_MAX = 8 }; /* different events of one timestamp that are told apart */
 
 enum position_mode { POSITION_MODE_ONE_WAY, POSITION_MODE_HEDGE };
 enum side { SIDE_NONE, SIDE_BUY, SIDE_SELL };
@@ -32,27 +32,29 @@ struct position {
     struct decimal fees_paid;           /* never none; negative: rebates */
     struct decimal long_size;           /* hedge: unsigned, never none; one-way: none */
     struct decimal short_size;
-    struct decimal long_avg_price;      /* hedge: none when the leg is flat or its average was never said */
+    struct decimal long_avg_price; /* hedge: none when the leg is flat or its average was never said */
     struct decimal short_avg_price;
-    int64_t price_updated_at_us;        /* the price's own arrival */
-    int64_t last_updated_us;            /* when the service applied the last change */
+    int64_t price_updated_at_us; /* the price's own arrival */
+    int64_t last_updated_us;     /* when the service applied the last change */
     int64_t last_snapshot_at_us;
     int64_t created_at_us;
-    int64_t opened_at_us;               /* last opened from flat */
-    int64_t closed_at_us;               /* set while flat after having been open */
-    int64_t last_execution_at_us;       /* newest executed_at that touched it; TIME_NONE: no execution ever did */
-    int64_t market_event_at_us;         /* newest market event applied, by its own timestamp; TIME_NONE: none */
+    int64_t opened_at_us;         /* last opened from flat */
+    int64_t closed_at_us;         /* set while flat after having been open */
+    int64_t last_execution_at_us; /* newest executed_at that touched it; TIME_NONE: no execution ever did */
+    int64_t market_event_at_us;   /* newest market event applied, by its own timestamp; TIME_NONE: none */
     uint64_t market_digests[MARKET_DIGESTS_MAX]; /* of the events applied with just that timestamp, oldest first */
     struct uuid id;
-    int32_t version;                    /* 0: not yet changed by anything */
+    int32_t version; /* 0: not yet changed by anything */
     uint8_t market_digest_count;
-    uint8_t mode;                       /* enum position_mode */
-    bool announcement_due;              /* a change that nobody will send again is not yet announced and confirmed */
-    char asset[ASSET_LEN_MAX + 1];      /* upper case, terminated */
+    uint8_t mode;                  /* enum position_mode */
+    bool announcement_due;         /* a change that nobody will send again is not yet announced and confirmed */
+    char asset[ASSET_LEN_MAX + 1]; /* upper case, terminated */
 };
 
-/* A position nothing has happened to: flat, version 0; the caller gives the identifier and the time. asset: at most ASSET_LEN_MAX. */
-void position_init(struct position *position, const char *asset, enum position_mode mode, struct uuid id, int64_t now_us);
+/* A position nothing has happened to: flat, version 0; the caller gives the identifier and the time. asset: at most
+ * ASSET_LEN_MAX. */
+void position_init(struct position *position, const char *asset, enum position_mode mode, struct uuid id,
+                   int64_t now_us);
 
 const char *position_mode_word(enum position_mode mode); /* "one-way", "hedge" */
 /* Case-insensitive. Fails: STATUS_BAD_MODE. */
@@ -60,10 +62,11 @@ enum status position_mode_parse(const char *text, size_t len, enum position_mode
 
 /* Hedge: a leg is open; one-way: size is not zero. */
 bool position_is_open(const struct position *position);
-bool position_is_long(const struct position *position);  /* hedge: the long leg is open (both may be) */
+bool position_is_long(const struct position *position); /* hedge: the long leg is open (both may be) */
 bool position_is_short(const struct position *position);
 
-/* |size|, or in hedge mode long_size + short_size, as units of 10^-8 (may exceed a decimal's range by a factor of two). */
+/* |size|, or in hedge mode long_size + short_size, as units of 10^-8 (may exceed a decimal's range by a factor of two).
+ */
 int128 position_gross_units(const struct position *position);
 
 /*

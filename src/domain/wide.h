@@ -1,9 +1,9 @@
 /*
- * wide: signed 256-bit integers for what lies between two roundings: products of decimals (10^-16), sums of products, and
- * products of those with a third decimal (10^-24).
+ * wide: signed 256-bit integers for what lies between two roundings: products of decimals (10^-16), sums of products,
+ * and products of those with a third decimal (10^-24).
  *
- * Two's complement, four 64-bit words. Room: 10^77; the largest figure of a rule is below 10^61, so sums over every position that fits into memory
- * cannot overflow; overflow is asserted. Pure. Thread: any.
+ * Two's complement, four 64-bit words. Room: 10^77; the largest figure of a rule is below 10^61, so sums over every
+ * position that fits into memory cannot overflow; overflow is asserted. Pure. Thread: any.
  */
 #ifndef PM_WIDE_H
 #define PM_WIDE_H
@@ -50,7 +50,8 @@ enum status wide_divide_to_decimal(struct wide a, int128 divisor, struct decimal
 /* The exact text of an integer count of 10^-16 ("orders" table: NUMERIC(60,16)); terminated, returns the length. */
 enum { WIDE_TEXT_LEN_MAX = 84 };
 unsigned wide_format_16(struct wide a, char out[WIDE_TEXT_LEN_MAX]);
-/* Reads what wide_format_16 and SQL write: fixed point, at most 16 fractional digits. Fails: STATUS_BAD_NUMBER, STATUS_OUT_OF_RANGE. */
+/* Reads what wide_format_16 and SQL write: fixed point, at most 16 fractional digits. Fails: STATUS_BAD_NUMBER,
+ * STATUS_OUT_OF_RANGE. */
 enum status wide_parse_16(const char *text, size_t len, struct wide *out) PM_MUST_USE;
 
 #endif

@@ -255,7 +255,7 @@ static enum status add_item(struct pg_connection *connection, const struct item 
         if (status != STATUS_OK)
             return status;
     }
-    if (item->kind == ITEM_UNIQUE && strcmp(item->definition, "asset, mode") == 0) {
+    if (item->kind == ITEM_UNIQUE && strcmp(definition, "asset, mode") == 0) {
         const enum status status = refuse_duplicates(connection);
         if (status != STATUS_OK)
             return status;
