@@ -4,7 +4,9 @@ They kill their neighbours, so they never use servers that others use: they star
 printed at the end and kept in build/test-logs/faults.txt.
 
   PM_FAULTS_ROUNDS    rounds of every fault (1)
-  PM_FAULTS_STORM     rounds of random kills (6); PM_FAULTS_SEED repeats a storm
+  PM_FAULTS_LONG      1: faults last longer, and there are some more
+  PM_FAULTS_STORM     rounds of random kills (5); PM_FAULTS_SEED repeats a storm
+  PM_FAULTS_BACKLOG   executions that wait at the start (20000); a million is a run of its own
   PM_FAULTS_PATIENCE  multiplies the limits in time, for machines that are busy with something else (1)
 """
 

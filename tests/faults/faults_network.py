@@ -3,7 +3,7 @@
 import time
 
 from network import BadProxy
-from scene import Fault
+from scene import Fault, lasting
 from watch import answers, work_is_held_up
 from world import Service
 
@@ -31,7 +31,7 @@ class BadLine(Fault):
 
 
 class Slow(BadLine):
-    seconds = 3.0
+    seconds = lasting(2.0, 10.0)
 
     def begin(self):
         for proxy in self.proxies:
@@ -39,7 +39,7 @@ class Slow(BadLine):
 
 
 class Narrow(BadLine):
-    seconds = 3.0
+    seconds = lasting(2.0, 10.0)
     rate = 100
 
     def begin(self):
@@ -49,7 +49,7 @@ class Narrow(BadLine):
 
 class Deaf(BadLine):
     """One direction carries nothing any more, and nobody is told."""
-    seconds = 5.0
+    seconds = lasting(3.5, 15.0)
     direction = "up"
     truth = staticmethod(work_is_held_up)
 
@@ -60,7 +60,7 @@ class Deaf(BadLine):
 
 class Torn(BadLine):
     """Every new connection ends after a random number of bytes."""
-    seconds = 3.0
+    seconds = lasting(2.0, 10.0)
     truth = staticmethod(answers)
 
     def begin(self):

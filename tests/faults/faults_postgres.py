@@ -7,10 +7,10 @@ import subprocess
 import time
 
 import psycopg2
-from scene import Fault
+from scene import IS_LONG, Fault, lasting
 from watch import answers, database_is_gone, work_is_held_up
 
-DISK_MIB = 16
+ROOM_BYTES = 16 * 1024 * 1024
 
 
 class Crashed(Fault):
@@ -26,6 +26,11 @@ class Crashed(Fault):
 
     def mend(self):
         self.neighbours.postgres_start()
+
+
+class Away(Crashed):
+    """Long enough for the service to ask seldom."""
+    seconds = 20.0
 
 
 class CrashedIdle(Crashed):
@@ -85,7 +90,7 @@ class CommitsHang(Setting):
 
 class Frozen(Fault):
     """All processes of the server stand still; the kernel keeps its connections."""
-    seconds = 5.0
+    seconds = lasting(3.5, 15.0)
     truth = staticmethod(work_is_held_up)
 
     def begin(self):
@@ -101,7 +106,7 @@ class Frozen(Fault):
 class Locked(Fault):
     """Another session holds something that every commit needs."""
     truth = staticmethod(work_is_held_up)
-    seconds = 5.0
+    seconds = lasting(3.5, 15.0)
     statement = "lock table position_manager_journal in access exclusive mode"
 
     def begin(self):
@@ -121,7 +126,7 @@ class Locked(Fault):
 
 class RowLocked(Locked):
     """Of one position: the others have to go on meanwhile."""
-    seconds = 10.0
+    seconds = lasting(4.0, 60.0)
 
     def lock_statement(self):
         self.asset, *self.others = self.stream.assets
@@ -146,14 +151,14 @@ class SmallDisk(Fault):
     """Something of the server lies on a small disk, which gets full. Needs the right to mount."""
     truth = staticmethod(work_is_held_up)
     seconds = 3.0
-    size_mib = 16
     is_mounted = False
 
     def prepare(self):
         """None, or why it cannot be done."""
         self.mount = os.path.join(self.neighbours.directory, "small-disk")
         os.makedirs(self.mount, exist_ok=True)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size_mib}m,mode=755", "tmpfs", self.mount],
+        size = self.bytes_needed() + ROOM_BYTES
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", self.mount],
                               stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
             return f"not run: {done.stderr.strip()}"
@@ -188,6 +193,9 @@ class SmallDisk(Fault):
 class DiskFull(SmallDisk):
     """The journal has no room: statements fail."""
 
+    def bytes_needed(self):
+        return 2 * self.scene.sql("select pg_total_relation_size('position_manager_journal')")[0][0]
+
     def move_there(self):
         self.neighbours.shell("install", "-d", "-m", "700", "-o", "postgres", "-g", "postgres", self.place)
         self.neighbours.sql(f"create tablespace small location '{self.place}'")
@@ -205,7 +213,9 @@ class DiskFull(SmallDisk):
 
 class LogDiskFull(SmallDisk):
     """The server's own log (pg_wal) has no room: the server ends itself and cannot come back before there is."""
-    size_mib = 400
+
+    def bytes_needed(self):
+        return 2 * self.neighbours.sql("select sum(size)::bigint from pg_ls_waldir()")[0][0]
 
     def move_there(self):
         self.relocate(lambda pg_wal: (shutil.copytree(pg_wal, self.place), shutil.rmtree(pg_wal), os.symlink(self.place, pg_wal)))
@@ -238,6 +248,8 @@ class LogDiskFull(SmallDisk):
 FAULTS = {"PostgreSQL: immediate stop": Crashed, "PostgreSQL: immediate stop, idle": CrashedIdle,
           "PostgreSQL: restart": Restarted, "PostgreSQL: sessions terminated": SessionsTerminated,
           "PostgreSQL: read-only": Setting, "PostgreSQL: statement_timeout 1 ms": StatementTimeout,
-          "PostgreSQL: row locked for 10 s": RowLocked, "PostgreSQL: journal locked for 5 s": Locked, "PostgreSQL: commits hang": CommitsHang,
-          "PostgreSQL: frozen for 5 s": Frozen}
+          "PostgreSQL: row locked": RowLocked, "PostgreSQL: journal locked": Locked, "PostgreSQL: commits hang": CommitsHang,
+          "PostgreSQL: frozen": Frozen}
+if IS_LONG:
+    FAULTS["PostgreSQL: away for 20 s"] = Away
 SMALL_DISKS = {"PostgreSQL: disk full": DiskFull, "PostgreSQL: disk of the log full": LogDiskFull}

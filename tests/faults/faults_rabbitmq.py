@@ -3,9 +3,11 @@
 import signal
 import time
 
-from scene import Fault
+from scene import IS_LONG, Fault, lasting
 from watch import anything, queue_is_gone, work_is_held_up
 from world import MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE
+
+HEARTBEAT_SECONDS = 10  # as the service asks for
 
 
 class Killed(Fault):
@@ -20,6 +22,11 @@ class Killed(Fault):
 
     def mend(self):
         self.neighbours.rabbitmq_start()
+
+
+class Away(Killed):
+    """Long enough for the service to ask seldom."""
+    seconds = 20.0
 
 
 class KilledIdle(Killed):
@@ -41,7 +48,7 @@ class AppStopped(Fault):
 
 class MemoryAlarm(Fault):
     """Publishers are blocked, consumers are not."""
-    seconds = 5.0
+    seconds = lasting(3.0, 15.0)
     truth = staticmethod(queue_is_gone)
 
     def begin(self):
@@ -55,8 +62,12 @@ class MemoryAlarm(Fault):
 
 
 class Frozen(Fault):
-    """The node stands still; the kernel keeps its connections."""
-    seconds = 5.0
+    """
+    The node stands still; the kernel keeps its connections. Where nothing was outstanding at that moment only missing
+    heartbeats can tell, so /health is allowed to be wrong until the second one is overdue.
+    """
+    seconds = lasting(3.0, 35.0)
+    wrong_health_max = 2 * HEARTBEAT_SECONDS + 2
     truth = staticmethod(work_is_held_up)
 
     def begin(self):
@@ -104,7 +115,9 @@ class AnnouncementsDeleted(QueueDeleted):
 
 
 FAULTS = {"RabbitMQ: kill -9": Killed, "RabbitMQ: kill -9, idle": KilledIdle,
-          "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm for 5 s": MemoryAlarm,
-          "RabbitMQ: frozen for 5 s": Frozen,
+          "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm": MemoryAlarm,
+          "RabbitMQ: frozen": Frozen,
           "RabbitMQ: connections closed": ConnectionsClosed, "RabbitMQ: order queue deleted": QueueDeleted,
           "RabbitMQ: market queue deleted": MarketQueueDeleted, "RabbitMQ: announcement queue deleted": AnnouncementsDeleted}
+if IS_LONG:
+    FAULTS["RabbitMQ: away for 20 s"] = Away

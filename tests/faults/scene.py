@@ -1,6 +1,7 @@
 """A database, a virtual host, a service, and the course of a fault: stream, fault, end of the fault, audit."""
 
 import itertools
+import os
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ SETTLE_SECONDS = 60
 WRONG_HEALTH_SECONDS_MAX = 2.0
 RECOVERY_SECONDS_MAX = 5.0
 RESIDENT_KIB_MAX = 400 * 1024
+IS_LONG = os.environ.get("PM_FAULTS_LONG") == "1"
 INBOUND_QUEUES = (ORDER_QUEUE, MARKET_QUEUE, DEAD_LETTER_QUEUE)
 
 _numbers = itertools.count(1)
@@ -36,6 +38,7 @@ class Outcome:
     wrong_health: float = 0.0
     recovery: float = 0.0
     resident_mib: int = 0
+    wrong_health_max: float = WRONG_HEALTH_SECONDS_MAX
     note: str = ""
     wrong: list = field(default_factory=list)
 
@@ -45,6 +48,11 @@ class Outcome:
         self.twice += findings.twice
         self.unannounced += findings.unannounced
         self.wrong += findings.wrong
+
+
+def lasting(seconds, long_seconds):
+    """How long a fault lasts in the run of every day, and in the long one."""
+    return long_seconds if IS_LONG else seconds
 
 
 def fresh_assets(prefix):
@@ -149,7 +157,7 @@ class Scene:
 
     def suffer(self, name, fault, rounds=1):
         """The whole course, several times; returns the Outcome."""
-        outcome = Outcome(name)
+        outcome = Outcome(name, wrong_health_max=fault.wrong_health_max)
         service = self.run(fault.service)
         stream = fault.stream = self.stream(fault.rate)
         for _ in range(rounds):
@@ -184,7 +192,7 @@ class Scene:
         assert (outcome.lost, outcome.twice, outcome.unannounced) == (0, 0, 0), outcome
         assert not outcome.wrong, outcome.wrong
         assert outcome.confirmed > 0 or outcome.note.startswith("not run"), outcome
-        assert outcome.wrong_health <= WRONG_HEALTH_SECONDS_MAX * self.patience, outcome
+        assert outcome.wrong_health <= outcome.wrong_health_max * self.patience, outcome
         assert outcome.recovery <= RECOVERY_SECONDS_MAX * self.patience, outcome
         assert outcome.resident_mib * 1024 <= RESIDENT_KIB_MAX, outcome
 
@@ -212,6 +220,7 @@ class Fault:
 
     seconds = 2.0
     truth = staticmethod(healthy)
+    wrong_health_max = WRONG_HEALTH_SECONDS_MAX
     service = None            # None: the scene's own
     rate = RATE
     stream = None             # the one that runs

@@ -14,7 +14,7 @@ CHUNK = 20000
 
 
 def test_memory_does_not_grow_with_a_backlog(scene, record):
-    count = int(os.environ.get("PM_FAULTS_BACKLOG", "40000"))
+    count = int(os.environ.get("PM_FAULTS_BACKLOG", "20000"))
     outcome = Outcome(f"backlog of {count}", rounds=1)
     service = scene.run()
     stream = scene.stream()

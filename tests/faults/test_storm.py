@@ -38,7 +38,7 @@ def revive(scene, victim):
 
 
 def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
-    rounds = int(os.environ.get("PM_FAULTS_STORM", "6"))
+    rounds = int(os.environ.get("PM_FAULTS_STORM", "5"))
     seed = int(os.environ.get("PM_FAULTS_SEED", random.SystemRandom().randrange(10**6)))
     dice = random.Random(seed)
     outcome = Outcome("storm of random kills")
