@@ -77,7 +77,7 @@ class Servers:
         """What an expression gives in the broker's node, as text. rabbitmqctl would take a second for each."""
         node = Path(self.directory) / "rabbitmq"
         name, cookie, epmd = ((node / file).read_text().strip() for file in ("name", ".erlang.cookie", "epmd_port"))
-        return subprocess.run(["erl_call", "-name", f"pm-{name}@127.0.0.1", "-c", cookie, "-e"], input=expression + "\n", check=True, text=True,
+        return subprocess.run(["erl_call", "-r", "-name", f"pm-{name}@127.0.0.1", "-c", cookie, "-e"], input=expression + "\n", check=True, text=True,
                               stdout=subprocess.PIPE, env={**os.environ, "ERL_EPMD_PORT": epmd, "HOME": str(node)}).stdout
 
     def make_vhost(self, name):
@@ -214,7 +214,7 @@ class Service:
             "PATH": os.environ["PATH"],
             # For binaries of the sanitizer builds: the first finding ends the service, which fails the test.
             "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
-            "LSAN_OPTIONS": f"suppressions={servers.root}/tests/race/lsan.supp",
+            "LSAN_OPTIONS": f"suppressions={servers.root}/tests/race/lsan.supp:print_suppressions=0",
             "TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:report_thread_leaks=0:"
                             f"suppressions={servers.root}/tests/race/tsan.supp",
             "POSITION_MANAGER_API_KEY": API_KEY,
