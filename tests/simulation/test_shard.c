@@ -188,3 +188,92 @@ Test(shard, idle_positions_leave_no_work_behind)
     world_check_settled(world);
     cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
 }
+
+static size_t add_hedge(const char *identity, enum side side, const char *quantity)
+{
+    size_t index = world_add_execution(world, "AUSDT", identity, side, quantity, "100");
+    world->messages[index].template.said.execution.mode = POSITION_MODE_HEDGE;
+    return index;
+}
+
+static void carry_out_and_answer_commits(void)
+{
+    for (size_t i = 0; i < (size_t)WORLD_SHARDS * 2; i++) {
+        if (world->requests[i] == NULL || world->requests[i]->type != MESSAGE_COMMIT)
+            continue;
+        world_carry_out(world, i);
+        world_answer(world, i);
+    }
+}
+
+Test(shard, a_redo_does_not_overtake_what_is_with_the_committer)
+{
+    (void)add_hedge("x:1", SIDE_BUY, "1");
+    settle();
+    world->rows[world_row_index("AUSDT", POSITION_MODE_HEDGE)].position.version++; /* a conflict is to come */
+    (void)add_hedge("x:2", SIDE_BUY, "1");
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    world_take_requests(world);
+    size_t open = add_hedge("x:3", SIDE_BUY, "5");
+    world->messages[open].template.said.execution.cumulative = true;
+    (void)snprintf(world->messages[open].template.order_key, sizeof world->messages[open].template.order_key, "o");
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    world_take_requests(world); /* its order is being looked up */
+    size_t close = add_hedge("x:4", SIDE_SELL, "6");
+    world->messages[close].template.said.execution.reduce_only = true;
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    carry_out_and_answer_commits();
+    run_all_shards();
+    settle();
+    cr_expect_not(world->messages[close].dead_lettered, "it was tried before the execution that opens what it closes");
+    const struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_HEDGE)];
+    cr_expect(row->position.long_size.units == DECIMAL_ONE);
+}
+
+Test(shard, a_foreign_change_is_journalled_also_when_the_row_moves_on_meanwhile)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)];
+    row->position.version = 9;
+    row->position.size.units = (int128)5 * DECIMAL_ONE;
+    (void)world_add_execution(world, "AUSDT", "x:2", SIDE_BUY, "1", "100");
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    world_take_requests(world);
+    carry_out_and_answer_commits();
+    run_all_shards();
+    row->position.version++;
+    settle();
+    cr_expect_eq(world->journal_count, 3);
+    cr_expect_eq(world->journal[1].note.source, SOURCE_EXTERNAL);
+    cr_expect(size_units("AUSDT") == (int128)6 * DECIMAL_ONE);
+}
+
+Test(shard, a_foreign_change_is_journalled_and_announced_also_when_all_tries_are_used_up)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)];
+    row->position.version++;
+    row->position.size.units = (int128)5 * DECIMAL_ONE;
+    size_t message = world_add_execution(world, "AUSDT", "x:2", SIDE_BUY, "1", "100");
+    cr_assert(world_deliver(world));
+    for (int i = 0; i < 60 && !world->messages[message].dead_lettered; i++) {
+        run_all_shards();
+        world_take_requests(world);
+        row->position.version += i > 0;
+        carry_out_and_answer_commits();
+        run_all_shards();
+        world_run_publisher(world);
+        world_confirm(world, SIZE_MAX);
+        world_pass_time(world, 1000000);
+    }
+    cr_assert(world->messages[message].dead_lettered);
+    settle();
+    cr_expect_eq(world->journal_count, 2);
+    cr_expect_eq(row->announced_version, row->position.version);
+}
