@@ -77,8 +77,14 @@ class Servers:
         """What an expression gives in the broker's node, as text. rabbitmqctl would take a second for each."""
         node = Path(self.directory) / "rabbitmq"
         name, cookie, epmd = ((node / file).read_text().strip() for file in ("name", ".erlang.cookie", "epmd_port"))
-        return subprocess.run(["erl_call", "-r", "-name", f"pm-{name}@127.0.0.1", "-c", cookie, "-e"], input=expression + "\n", check=True, text=True,
-                              stdout=subprocess.PIPE, env={**os.environ, "ERL_EPMD_PORT": epmd, "HOME": str(node)}).stdout
+        command = ["erl_call", "-r", "-name", f"pm-{name}@127.0.0.1", "-c", cookie, "-e"]
+
+        def ask():
+            # Two that ask in the same moment may bear the same name, and one of them is sent away.
+            done = subprocess.run(command, input=expression + "\n", text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                  env={**os.environ, "ERL_EPMD_PORT": epmd, "HOME": str(node)})
+            return done.stdout if done.returncode == 0 else None
+        return wait_until(ask, what="an answer of the broker's node", interval=0.1)
 
     def make_vhost(self, name):
         everything = '<<".*">>'
