@@ -8,14 +8,14 @@ import pytest
 from test_messages_out import RFC3339
 from world import API_KEY, ORDER_QUEUE, fill_event, rfc3339, wait_until
 
-OTHER_KEY = "another-secret-key-4711"
+OTHER_KEY = "another-secret-key-not-to-be-seen"
 PAST = time.time() - 3600
 
 
 @pytest.fixture(scope="module")
 def settings():
     return {"POSITION_MANAGER_LOG_LEVEL": "DEBUG", "POSITION_MANAGER_RATE_LIMIT_ENABLED": "true", "POSITION_MANAGER_RATE_LIMIT_DEFAULT": "100000",
-            "POSITION_MANAGER_RATE_LIMIT_OVERRIDES": f"{OTHER_KEY}:1", "WS_GATEWAY_URL": "http://127.0.0.1:9", "WS_GATEWAY_API_KEY": "gateway-secret-4711"}
+            "POSITION_MANAGER_RATE_LIMIT_OVERRIDES": f"{OTHER_KEY}:1", "WS_GATEWAY_URL": "http://127.0.0.1:9", "WS_GATEWAY_API_KEY": "gateway-secret-not-to-be-seen"}
 
 
 def event_of(service, name, **fields):
@@ -112,14 +112,14 @@ def test_every_line_has_its_members_and_every_event_a_name(service):
 
 
 def test_no_secret_is_ever_logged(service, servers):
-    for key in (OTHER_KEY, OTHER_KEY, "a-guess-of-a-key-4711"):
-        service.http.get("/api/v1/positions", headers={"X-API-Key": key, "Cookie": "session-4711", "Authorization": "Bearer token-4711"})
+    for key in (OTHER_KEY, OTHER_KEY, "a-guess-of-a-key-not-to-be-seen"):
+        service.http.get("/api/v1/positions", headers={"X-API-Key": key, "Cookie": "session-not-to-be-seen", "Authorization": "Bearer token-not-to-be-seen"})
     service.http.get(f"/api/v1/positions?key={OTHER_KEY}&api_key={API_KEY}")
     service.http.get(f"/{OTHER_KEY}")
     event_of(service, "request_rate_limited")
     event_of(service, "request_unauthorized")
     log = service.log_path.read_text()
-    for secret in (API_KEY, OTHER_KEY, "4711", servers.pg["password"], "gateway-secret"):
+    for secret in (API_KEY, OTHER_KEY, "not-to-be-seen", servers.pg["password"], "gateway-secret"):
         assert secret not in log, secret
 
 
