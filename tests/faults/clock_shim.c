@@ -1,6 +1,7 @@
 /*
- * clock_shim: moves the wall clock of one process. Preloaded (LD_PRELOAD); the file named by PM_CLOCK_OFFSET holds eight
- * bytes, the seconds by which the wall clock is off, and may be written at any time. The steady clock is left alone.
+ * clock_shim: moves the wall clock of one process. Preloaded (LD_PRELOAD); the file named by PM_CLOCK_OFFSET holds
+ * eight bytes, the seconds by which the wall clock is off, and may be written at any time. The steady clock is left
+ * alone.
  */
 #include <fcntl.h>
 #include <stdint.h>

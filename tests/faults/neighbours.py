@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -29,7 +28,6 @@ class Neighbours:
         script = str(ROOT / "tests" / "tools" / "servers.sh")
         output = subprocess.run([script, "start", self.directory], check=True, stdout=subprocess.PIPE, text=True).stdout
         self.servers = Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
-        self.shell_lock = threading.Lock()
 
     def shell(self, function, *arguments, check=True):
         """Runs one function of deploy/lib."""
