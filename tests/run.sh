@@ -4,6 +4,7 @@
 #   tests/run.sh                     everything, also under AddressSanitizer, UBSan and ThreadSanitizer
 #   tests/run.sh --fast              everything, without the sanitizer builds
 #   tests/run.sh unit e2e            only these kinds: unit race simulation fuzz tidy alarm integration faults e2e
+#   tests/run.sh faults              every fault; the run of everything has only the random kills and the stop
 #   tests/run.sh [-k] <name>         every test whose name contains it: ctest's, Criterion's and pytest's alike
 #   tests/run.sh recount-full        the big recount: 200,000 executions and 200,000 market events, also around crashes
 #
@@ -68,7 +69,7 @@ parse_arguments() {
             ;;
         recount-full) recount_full=yes ;;
         -h | --help)
-            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         -*) pm_die "unknown option $1; see tests/run.sh --help" ;;
@@ -77,9 +78,6 @@ parse_arguments() {
         shift
     done
 }
-
-# Whether the tree has tests of that kind that the run of everything should include. Only faults may be absent.
-kind_is_expected() { [ "$1" != faults ] || compgen -G 'tests/faults/*' >/dev/null; }
 
 # wants <kind…>: whether one of them was asked for.
 wants() {
@@ -166,8 +164,7 @@ presets_of() {
 run_preset() {
     local kind ours=()
     for kind in "${kinds[@]}"; do
-        [ "$kind" != e2e ] || continue
-        [ "$kind" != faults ] || [ -f tests/faults/CMakeLists.txt ] || continue
+        case "$kind" in e2e | faults) continue ;; esac # pytest's
         case " $(presets_of "$kind") " in *" $1 "*) ours+=("$kind") ;; esac
     done
     [ "${#ours[@]}" -gt 0 ] || [ "$1" = default ] || return 0
@@ -217,14 +214,16 @@ run_service_under() {
 }
 
 run_kinds() {
-    local kind
+    # All faults take as long as all the rest; with everything else go the random kills, the stop and the audit's own tests.
+    local faults=(tests/faults)
     if [ "${#kinds[@]}" = 0 ]; then
-        for kind in "${kinds_all[@]}"; do if kind_is_expected "$kind"; then kinds+=("$kind"); fi; done
+        faults=(tests/faults/test_storm.py tests/faults/test_stop.py tests/faults/test_audit.py)
+        kinds=("${kinds_all[@]}")
     fi
     if wants integration faults e2e; then start_servers; fi
     run_preset default
     if wants e2e; then run_pytest e2e tests/e2e; fi
-    if wants faults && compgen -G 'tests/faults/test_*.py' >/dev/null; then run_pytest faults-python tests/faults; fi
+    if wants faults; then run_pytest faults "${faults[@]}"; fi
     if [ "$fast" = no ]; then
         run_preset asan
         if wants e2e; then run_service_under asan; fi
