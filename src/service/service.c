@@ -234,7 +234,7 @@ static void make_shards(void)
             .announcement_count = ANNOUNCEMENTS_PER_SHARD,
             .announce_hold_us = ANNOUNCE_HOLD_US,
             .busy_count = queue_share() / service.shard_count / 8,
-            .full_count = queue_share() / service.shard_count / 2,
+            .full_count = queue_share() / service.shard_count / 4 * 3,
             .committer = {service.committer_mailbox, i},
             .publisher = {service.publisher_mailbox, 1 + i},
             .consumer = {service.consumer_mailbox, i},

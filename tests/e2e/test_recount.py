@@ -215,7 +215,7 @@ def test_every_digit_is_recounted_around_kills(own_world):
     service, recount = prepare(own_world, seed, around_crashes=True)
     moments = random.Random(seed + 1)
     # Slow enough to be still going on at every kill.
-    recount.publish(stream_messages(recount, EXECUTIONS // 2, MARKET // 2), rate=max(600, EXECUTIONS // 40))
+    recount.publish(stream_messages(recount, EXECUTIONS, MARKET), rate=max(600, EXECUTIONS // 40))
     for number in range(KILLS):
         time.sleep(moments.uniform(0.1, 1.5))
         service.kill()
