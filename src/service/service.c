@@ -3,11 +3,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "actor.h"
@@ -25,6 +23,7 @@
 #include "publisher.h"
 #include "server.h"
 #include "shard.h"
+#include "signals.h"
 #include "storage.h"
 
 enum {
@@ -81,62 +80,6 @@ struct service {
 };
 
 static struct service service; /* one a process; reachable to its end */
-
-/* ---- signals ---- */
-
-static int stop_fd = -1;
-static atomic_int signal_count;
-
-static void on_signal(int number)
-{
-    (void)number;
-    if (atomic_fetch_add(&signal_count, 1) > 0)
-        _exit(1);
-    atomic_store(&service.board.stopping, true);
-    uint64_t one = 1;
-    (void)!write(stop_fd, &one, sizeof one);
-}
-
-static void on_alarm(int number)
-{
-    (void)number;
-    _exit(0);
-}
-
-static bool catch_signals(void)
-{
-    stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    (void)sigemptyset(&action.sa_mask);
-    struct sigaction ignore;
-    memset(&ignore, 0, sizeof ignore);
-    ignore.sa_handler = SIG_IGN;
-    return stop_fd >= 0 && sigaction(SIGTERM, &action, NULL) == 0 && sigaction(SIGINT, &action, NULL) == 0 &&
-           sigaction(SIGPIPE, &ignore, NULL) == 0;
-}
-
-/* From here on the process ends within STOP_ALARM_S, with exit status 0. */
-static void arm_stop_alarm(void)
-{
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_alarm;
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGALRM, &action, NULL);
-    (void)alarm(STOP_ALARM_S);
-}
-
-/* Threads that are started while these are blocked never handle them: only the main thread does. */
-static void block_signals(bool blocked)
-{
-    sigset_t signals;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
-}
 
 /* ---- wiring ---- */
 
@@ -474,9 +417,9 @@ static void make_parts(const struct settings *settings)
 /* Loads what is stored, then starts the actors from the disk's end to the broker's. */
 static enum status start_actors(void)
 {
-    block_signals(false); /* a stop must get through while PostgreSQL is waited for */
+    signals_block(false); /* a stop must get through while PostgreSQL is waited for */
     enum status status = storage_prepare(&service.storage, &service.board, load_position, NULL);
-    block_signals(true);
+    signals_block(true);
     if (status != STATUS_OK)
         return status;
     atomic_store(&service.board.positions_loaded, true);
@@ -508,8 +451,8 @@ static bool must_end(void)
 
 static void wait_for_stop(void)
 {
-    block_signals(false);
-    struct pollfd wait = {.fd = stop_fd, .events = POLLIN};
+    signals_block(false);
+    struct pollfd wait = {.fd = signals_fd(), .events = POLLIN};
     while (!must_end() && (poll(&wait, 1, SUPERSEDED_LOOK_MS) >= 0 || errno == EINTR)) {
     }
     atomic_store(&service.board.stopping, true);
@@ -565,10 +508,10 @@ static int run(void)
         wait_for_stop();
         LOG_EVENT(LOG_LEVEL_INFO, "service_stopping", NULL,
                   log_bool("superseded", atomic_load(&service.board.superseded)));
-        arm_stop_alarm();
+        signals_bound_stop(STOP_ALARM_S);
         stop_actors();
     }
-    block_signals(false);
+    signals_block(false);
     server_stop(service.server, STOP_PART_MS);
     history_stop(service.history); /* until here it has answered the server's questions */
     LOG_EVENT(LOG_LEVEL_INFO, "service_stopped", NULL, log_text("reason", status_word(status)));
@@ -580,11 +523,11 @@ static int run(void)
 int service_run(const struct settings *settings)
 {
     log_set_level(settings->log_level);
-    if (!catch_signals()) {
+    if (!signals_catch(&service.board.stopping)) {
         (void)fprintf(stderr, "position-manager: cannot catch signals\n");
         return 1;
     }
-    block_signals(true);
+    signals_block(true);
     log_register_thread("main");
     service.log_writer = log_writer_start(STDOUT_FILENO, settings->service_name);
     if (service.log_writer == NULL) {
