@@ -94,7 +94,8 @@ static void on_visit(void *context, const struct position *position)
     struct seen *seen = context;
     check_position(position);
     int order = strcmp(seen->last_asset, position->asset);
-    pm_assert(order < 0 || (order == 0 && seen->last_mode < position->mode));
+    /* By the mode's word: hedge stands before one-way. */
+    pm_assert(order < 0 || (order == 0 && seen->last_mode > position->mode));
     memcpy(seen->last_asset, position->asset, sizeof seen->last_asset);
     seen->last_mode = position->mode;
     seen->realized += (int64_t)position->realized_pnl.units;
