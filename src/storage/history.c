@@ -19,7 +19,7 @@ enum {
     RECEIVE_BATCH = 64,
     LOOK_US = 1000000, /* how often the idle connections are looked at */
     KEYS_MIN = 1024,
-    CONNECT_GRACE_US = 2000000, /* a server that is there, on a busy machine too, has answered by then */
+    CONNECT_GRACE_US = 200000, /* a server that is there has answered by then */
 };
 
 /* ---- in ---- */

@@ -300,7 +300,7 @@ Test(storage_committer, value_that_the_server_refuses_holds_up_no_other)
     rig_execute(&rig, "ALTER TABLE positions ADD CHECK (asset <> 'A5USDT')");
     rig_commit(&rig, 0);
     for (int i = 0; i < 8; i++)
-        cr_assert_eq(items[i]->outcome, i == 5 ? COMMIT_REDO : COMMIT_DONE, "item %d", i);
+        cr_assert_eq(items[i]->outcome, i == 5 ? COMMIT_REFUSED : COMMIT_DONE, "item %d", i);
 }
 
 Test(storage_committer, unique_index_of_others_becomes_a_conflict_not_a_standstill)
@@ -322,9 +322,9 @@ Test(storage_committer, found_row_that_cannot_be_read_is_tried_again_until_it_is
     rig_execute(&rig, "UPDATE positions SET version = 5, size = 'NaN'");
     const struct commit_item *item = rig_item(&rig, 0, &position);
     rig_commit(&rig, 0);
-    cr_assert_eq(item->outcome, COMMIT_REDO);
+    cr_assert_eq(item->outcome, COMMIT_REFUSED);
     rig_execute(&rig, "UPDATE positions SET size = 1");
-    for (int round = 0; round < 200 && item->outcome == COMMIT_REDO; round++)
+    for (int round = 0; round < 200 && item->outcome == COMMIT_REFUSED; round++)
         rig_commit(&rig, 0);
     cr_assert_eq(item->outcome, COMMIT_CONFLICT);
 }
