@@ -49,7 +49,8 @@ void position_params_free(struct position_params *params);
 /*
  * Reads row number `row` of .load or .find. NULL figures are read as the contract says; what follows from other columns
  * is made to fit (a flat position has no average, a hedge position's size is that of its legs). Fails: STATUS_INVALID,
- * logged with asset and column: the row holds what our types cannot; STATUS_NOT_FOUND, logged too: by its asset or mode it is no position of ours.
+ * logged with asset and column: the row holds what our types cannot; STATUS_NOT_FOUND, logged too: by its asset or mode
+ * it is no position of ours.
  */
 enum status position_from_row(const PGresult *result, int row, struct position *out) PM_MUST_USE;
 

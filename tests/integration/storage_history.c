@@ -347,6 +347,19 @@ Test(storage_history, backlog_of_announcements_is_sent_within_bounds)
 
 /* ---- the database away, the end ---- */
 
+/* A role of the history's own, with the password that all connections here use: the server may ask for one. */
+static void create_history_role(void)
+{
+    char sql[256];
+    char *password = PQescapeLiteral(rig.base.sql, rig.base.settings.password, strlen(rig.base.settings.password));
+    cr_assert_not_null(password);
+    cr_assert_lt((size_t)snprintf(sql, sizeof sql, "CREATE ROLE pm_history_test SUPERUSER LOGIN PASSWORD %s", password),
+                 sizeof sql);
+    PQfreemem(password);
+    rig_execute(&rig.base, "DROP ROLE IF EXISTS pm_history_test");
+    rig_execute(&rig.base, sql);
+}
+
 /* The history's own role may log in, or may not. */
 static void set_server_away(bool is_away)
 {
@@ -370,7 +383,7 @@ Test(storage_history, without_the_database_requests_are_refused_at_once)
 {
     const char *user = rig.base.settings.user;
     history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
-    rig_execute(&rig.base, "DROP ROLE IF EXISTS pm_history_test; CREATE ROLE pm_history_test SUPERUSER LOGIN");
+    create_history_role();
     rig.base.settings.user = "pm_history_test";
     history_rig_start(&rig);
     take("BTCUSDT");
