@@ -3,10 +3,12 @@
 #
 #   tests/run.sh                     everything, also under AddressSanitizer, UBSan and ThreadSanitizer
 #   tests/run.sh --fast              everything, without the sanitizer builds
-#   tests/run.sh unit e2e            only these kinds: unit race simulation fuzz tidy alarm integration faults e2e
+#   tests/run.sh unit e2e            only these kinds: unit race simulation fuzz tidy alarm integration faults e2e deploy
 #   tests/run.sh faults              every fault; the run of everything has only the random kills and the stop
 #   tests/run.sh [-k] <name>         every test whose name contains it: ctest's, Criterion's and pytest's alike
 #   tests/run.sh recount-full        the big recount: 200,000 executions and 200,000 market events, also around crashes
+#   tests/run.sh compose             the image and the compose file on a Docker Engine of its own (tests/deploy/heavy_compose.py)
+#   tests/run.sh package             the package in a bare Debian (tests/deploy/heavy_package.py)
 #
 # The last line is "N passed, N failed"; the exit status is 0 only if something ran and nothing failed. Logs are kept in
 # build/test-logs. Servers listen on the loopback address, live in a directory below /tmp, and are gone afterwards.
@@ -19,11 +21,12 @@ for part in packages process build; do
     . "deploy/lib/$part.sh"
 done
 
-kinds_all=(unit tidy alarm simulation fuzz race integration faults e2e)
+kinds_all=(unit tidy alarm simulation fuzz race integration faults e2e deploy)
 kinds=()
 name=""
 fast=no
 recount_full=no
+heavy=""
 passed=0
 failed=0
 report=()
@@ -68,8 +71,9 @@ parse_arguments() {
             shift
             ;;
         recount-full) recount_full=yes ;;
+        compose | package) heavy=$1 ;;
         -h | --help)
-            sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         -*) pm_die "unknown option $1; see tests/run.sh --help" ;;
@@ -164,7 +168,7 @@ presets_of() {
 run_preset() {
     local kind ours=()
     for kind in "${kinds[@]}"; do
-        case "$kind" in e2e | faults) continue ;; esac # pytest's
+        case "$kind" in e2e | faults | deploy) continue ;; esac # pytest's
         case " $(presets_of "$kind") " in *" $1 "*) ours+=("$kind") ;; esac
     done
     [ "${#ours[@]}" -gt 0 ] || [ "$1" = default ] || return 0
@@ -192,9 +196,11 @@ run_named() {
     start_servers
     if ctest --test-dir build -N -R "$name" | grep -q 'Total Tests: [1-9]'; then run_ctest "ctest $name" default -R "$name"; fi
     run_criterion_named
-    if /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only -k "$name" tests/e2e >/dev/null 2>&1; then
-        run_pytest "e2e-named" -k "$name" tests/e2e
-    fi
+    local kind
+    for kind in e2e deploy; do
+        /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only -k "$name" "tests/$kind" >/dev/null 2>&1 || continue
+        run_pytest "$kind-named" -k "$name" "tests/$kind"
+    done
 }
 
 run_recount_full() {
@@ -203,6 +209,13 @@ run_recount_full() {
     export PM_RECOUNT_EXECUTIONS=${PM_RECOUNT_EXECUTIONS:-200000} PM_RECOUNT_MARKET=${PM_RECOUNT_MARKET:-200000}
     run_pytest "recount-full" -s tests/e2e/test_recount.py
     grep -E '^recount' "$logs/recount-full.log" || true
+}
+
+# What takes minutes and root, and no other run does: these bring up engines or whole systems of their own.
+run_heavy() {
+    build default
+    run_pytest "$heavy" -s "tests/deploy/heavy_$heavy.py"
+    grep -E "^$heavy: " "$logs/$heavy.log" || true
 }
 
 # The whole service in a sanitizer build: the ways of every kind of message, restarts, and a recount around kills.
@@ -220,10 +233,11 @@ run_kinds() {
         faults=(tests/faults/test_storm.py tests/faults/test_stop.py tests/faults/test_audit.py)
         kinds=("${kinds_all[@]}")
     fi
-    if wants integration faults e2e; then start_servers; fi
+    if wants integration faults e2e deploy; then start_servers; fi
     run_preset default
     if wants e2e; then run_pytest e2e tests/e2e; fi
     if wants faults; then run_pytest faults "${faults[@]}"; fi
+    if wants deploy; then run_pytest deploy tests/deploy; fi
     if [ "$fast" = no ]; then
         run_preset asan
         if wants e2e; then run_service_under asan; fi
@@ -238,6 +252,8 @@ scratch=$(mktemp -d /tmp/pm-tests.XXXXXX)
 chmod 755 "$scratch"
 if [ "$recount_full" = yes ]; then
     run_recount_full
+elif [ -n "$heavy" ]; then
+    run_heavy
 elif [ -n "$name" ]; then
     run_named
 else
