@@ -15,6 +15,7 @@ enum cli_command {
     CLI_CHECK_CONFIG, /* --check-config */
     CLI_ENV_EXAMPLE,  /* --env-example: deploy/env.example, from the table of settings */
     CLI_VERIFY,       /* --verify: every position recounted from the journal (verify.h) */
+    CLI_CHECK_HEALTH, /* --check-health: whether the service that runs with these settings is ready (probe.h) */
     CLI_WRONG_USAGE,
 };
 
@@ -31,8 +32,8 @@ struct cli_surroundings {
 enum cli_command cli_parse(int argc, char *const *argv, const char **offender);
 
 /*
- * Carries out any command but CLI_SERVE. Returns the exit code: 0 done, 1 the configuration is wrong or positions do
- * not agree with the journal (or could not be compared), 2 wrong usage.
+ * Carries out any command but CLI_SERVE. Returns the exit code: 0 done, 1 the configuration is wrong, positions do not
+ * agree with the journal (or could not be compared), or the service is not ready, 2 wrong usage.
  */
 int cli_execute(enum cli_command command, const char *offender, const struct cli_surroundings *surroundings);
 

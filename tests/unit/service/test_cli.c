@@ -52,6 +52,7 @@ Test(cli, each_option_is_understood_alone_and_nothing_else_is)
         {2, {"position-manager", "--check-config"}, CLI_CHECK_CONFIG, NULL},
         {2, {"position-manager", "--env-example"}, CLI_ENV_EXAMPLE, NULL},
         {2, {"position-manager", "--verify"}, CLI_VERIFY, NULL},
+        {2, {"position-manager", "--check-health"}, CLI_CHECK_HEALTH, NULL},
         {2, {"position-manager", "--Help"}, CLI_WRONG_USAGE, "--Help"},
         {2, {"position-manager", "--versio"}, CLI_WRONG_USAGE, "--versio"},
         {2, {"position-manager", ""}, CLI_WRONG_USAGE, ""},
@@ -87,8 +88,13 @@ Test(cli, help_tells_options_and_settings_on_standard_output)
     struct outcome outcome = execute(CLI_HELP, NULL, nothing_set, NULL);
     cr_expect_eq(outcome.exit_code, 0);
     cr_expect_eq(outcome.err_len, 0u);
-    static const char *const wanted[] = {"--help",        "--version", "--check-config",
-                                         "--env-example", "--verify",  "POSITION_MANAGER_PORT (default 4800)"};
+    static const char *const wanted[] = {"--help",
+                                         "--version",
+                                         "--check-config",
+                                         "--env-example",
+                                         "--verify",
+                                         "--check-health",
+                                         "POSITION_MANAGER_PORT (default 4800)"};
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         cr_expect_not_null(strstr(outcome.out, wanted[i]), "%s", wanted[i]);
     outcome_finish(&outcome);
@@ -153,6 +159,25 @@ Test(cli, verification_that_cannot_connect_fails_with_a_reason)
 Test(cli, verification_with_a_bad_configuration_names_the_problem)
 {
     struct outcome outcome = execute(CLI_VERIFY, NULL, nothing_set, NULL);
+    cr_expect_eq(outcome.exit_code, 1);
+    cr_expect_not_null(strstr(outcome.err, "POSITION_MANAGER_API_KEY is required"), "%s", outcome.err);
+    outcome_finish(&outcome);
+}
+
+Test(cli, health_of_a_service_that_does_not_run_is_not_ready)
+{
+    /* Port 1 of the loopback address: nobody listens there. */
+    static const struct variable variables[] = {{"POSITION_MANAGER_API_KEY", "k"}, {"POSITION_MANAGER_PORT", "1"}, {0}};
+    struct outcome outcome = execute(CLI_CHECK_HEALTH, NULL, variables, NULL);
+    cr_expect_eq(outcome.exit_code, 1);
+    cr_expect_eq(outcome.out_len, 0u);
+    cr_expect_str_eq(outcome.err, "not ready: no answer\n");
+    outcome_finish(&outcome);
+}
+
+Test(cli, health_with_a_bad_configuration_names_the_problem)
+{
+    struct outcome outcome = execute(CLI_CHECK_HEALTH, NULL, nothing_set, NULL);
     cr_expect_eq(outcome.exit_code, 1);
     cr_expect_not_null(strstr(outcome.err, "POSITION_MANAGER_API_KEY is required"), "%s", outcome.err);
     outcome_finish(&outcome);
