@@ -7,7 +7,7 @@
 
 # shellcheck disable=SC2034 # used by whoever sources this
 PM_PACKAGES_RUN=(gcc libc6-dev cmake ninja-build pkg-config libpq-dev librabbitmq-dev libjson-c-dev libh2o-evloop-dev
-    libck-dev libcurl4-openssl-dev libssl-dev libxxhash-dev postgresql rabbitmq-server openssl curl python3-pika)
+    libck-dev libcurl4-openssl-dev libssl-dev libxxhash-dev libsystemd-dev postgresql rabbitmq-server openssl curl python3-pika)
 # shellcheck disable=SC2034
 PM_PACKAGES_TEST=(libcriterion-dev python3-psycopg2 python3-pytest python3-httpx python3-h2 clang libclang-rt-dev
     clang-format shellcheck prometheus nghttp2-client)

@@ -23,6 +23,7 @@ struct actor_thread {
     struct mailbox *mailbox;
     pthread_t thread;
     atomic_bool stopping;                   /* actor_stop() sets it, the loop looks */
+    atomic_uint_fast64_t turns;             /* the loop counts, anyone reads; alone, it orders nothing */
     struct message *batch[ACTOR_BATCH_MAX]; /* the loop's */
 };
 
@@ -47,6 +48,8 @@ static void run(struct actor_thread *self)
         struct actor_time now = {.wall_us = clock_wall_us(), .steady_us = clock_steady_us()};
         if (count == 0 && stopping)
             return;
+        uint64_t turns = atomic_load_explicit(&self->turns, memory_order_relaxed);
+        atomic_store_explicit(&self->turns, turns + 1, memory_order_relaxed);
         if (count > 0 || now.steady_us >= deadline_us)
             deadline_us = self->receive(self->actor, self->batch, count, now);
         else
@@ -83,6 +86,7 @@ struct actor_thread *actor_start(const char *name, void *actor, actor_receive_fn
     self->receive = receive;
     self->mailbox = mailbox;
     atomic_init(&self->stopping, false);
+    atomic_init(&self->turns, 0);
 
     /* A thread inherits the mask: blocking around its creation leaves no moment in which a signal could reach it. */
     sigset_t blocked;
@@ -96,6 +100,11 @@ struct actor_thread *actor_start(const char *name, void *actor, actor_receive_fn
         return NULL;
     }
     return self;
+}
+
+uint64_t actor_turns(const struct actor_thread *thread)
+{
+    return atomic_load_explicit(&thread->turns, memory_order_relaxed);
 }
 
 void actor_stop(struct actor_thread *thread)

@@ -37,6 +37,12 @@ struct actor_thread;
 struct actor_thread *actor_start(const char *name, void *actor, actor_receive_fn *receive, struct mailbox *mailbox);
 
 /*
+ * How often its loop has gone round. A mailbox_wake() makes it go round once more, whether or not there is work, so a
+ * thread whose count then stays is stuck. Thread: any.
+ */
+uint64_t actor_turns(const struct actor_thread *thread);
+
+/*
  * Stops it: whatever is in the mailbox is still received, then the thread ends; deadlines are not waited for. Frees the
  * handle; NULL is accepted. Blocks: until the thread has ended.
  */

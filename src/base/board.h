@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A process whose slowest thread has not gone round for so long makes no progress any more: /health/live says so. */
+#define BOARD_LIVE_WITHIN_US 10000000LL
+
 struct board {
     atomic_bool database_connected; /* committer */
     atomic_bool inbound_connected;  /* consumer: connected and consuming from every queue */
@@ -23,6 +26,7 @@ struct board {
         oldest_unacked_at_us; /* consumer: steady time at which the oldest unacknowledged delivery came; 0 none */
     atomic_int_fast64_t instance_epoch; /* storage_prepare, once: which taking of the tables ours is; 0: unknown */
     atomic_bool superseded;             /* committer, once: another instance has the tables; this one must end */
+    atomic_int_fast64_t progress_at_us; /* watch: steady time to which every thread is known to go round; 0: not yet */
     int64_t started_wall_us;            /* service, before the threads */
     int64_t started_steady_us;
 };

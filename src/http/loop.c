@@ -106,6 +106,7 @@ static void loop_turn(struct loop *loop, int wait_ms)
     if (is_waiting)
         inquiries_finish_wait(&loop->inquiries);
     loop->guard.now_us = clock_steady_us();
+    atomic_store_explicit(&loop->turned_at_us, loop->guard.now_us, memory_order_relaxed);
 }
 
 static void loop_serve(struct loop *loop)
@@ -185,6 +186,7 @@ enum status loop_init(struct loop *loop, struct shared *shared, int listen_fd, c
 {
     memset(loop, 0, sizeof *loop);
     loop->shared = shared;
+    atomic_init(&loop->turned_at_us, clock_steady_us());
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0)
         return STATUS_UNAVAILABLE;

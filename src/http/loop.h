@@ -67,6 +67,7 @@ struct loop {
     struct inquiries inquiries;
     struct directory_reader *reader;
     struct visits visits;
+    atomic_int_fast64_t turned_at_us; /* steady; it goes round at least twice a second */
     atomic_uint_fast64_t portfolio_hits;
     atomic_uint_fast64_t portfolio_misses;
     struct body body;

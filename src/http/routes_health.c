@@ -67,9 +67,14 @@ void answer_health(struct request *request)
 
 #define SEND_LITERAL(request, code, literal) request_send_json((request), (code), (literal), sizeof(literal) - 1)
 
+/* That this loop answers says nothing of the others, nor of the shards: the watch looks at them. */
 void answer_live(struct request *request)
 {
-    SEND_LITERAL(request, 200, "{\"status\":\"alive\"}");
+    int64_t progress_at_us = atomic_load(&request->loop->shared->board->progress_at_us);
+    if (progress_at_us != 0 && request->steady_us - progress_at_us >= BOARD_LIVE_WITHIN_US)
+        SEND_LITERAL(request, 503, "{\"status\":\"stuck\"}");
+    else
+        SEND_LITERAL(request, 200, "{\"status\":\"alive\"}");
 }
 
 void answer_ready(struct request *request)

@@ -198,9 +198,13 @@ void server_count_visit(const struct server *server, server_visit_fn *visit, voi
 
 void server_read(const struct server *server, struct server_reading *out)
 {
-    *out = (struct server_reading){.connections = (uint32_t)atomic_load(&server->shared.connections)};
+    *out = (struct server_reading){.connections = (uint32_t)atomic_load(&server->shared.connections),
+                                   .oldest_turn_us = INT64_MAX};
     for (size_t i = 0; i < server->loop_count; i++) {
         out->portfolio_hits += atomic_load_explicit(&server->loops[i].portfolio_hits, memory_order_relaxed);
         out->portfolio_misses += atomic_load_explicit(&server->loops[i].portfolio_misses, memory_order_relaxed);
+        int64_t turned_at_us = atomic_load_explicit(&server->loops[i].turned_at_us, memory_order_relaxed);
+        if (turned_at_us < out->oldest_turn_us)
+            out->oldest_turn_us = turned_at_us;
     }
 }

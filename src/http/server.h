@@ -90,6 +90,7 @@ struct server_reading {
     uint64_t portfolio_hits;   /* portfolio answers handed out as they were */
     uint64_t portfolio_misses; /* rendered anew */
     uint32_t connections;      /* open now */
+    int64_t oldest_turn_us;    /* steady: when the loop that has not gone round for the longest time last did */
 };
 /* Thread: any. */
 void server_read(const struct server *server, struct server_reading *out);

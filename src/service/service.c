@@ -25,6 +25,7 @@
 #include "shard.h"
 #include "signals.h"
 #include "storage.h"
+#include "watch.h"
 
 enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
@@ -77,6 +78,7 @@ struct service {
     struct outlet to_history[SETTINGS_HTTP_THREADS_MAX];
     struct server *server;
     struct log_writer *log_writer;
+    struct watch *watch;
 };
 
 static struct service service; /* one a process; reachable to its end */
@@ -443,6 +445,23 @@ static enum status start_actors(void)
     return status;
 }
 
+static int64_t read_oldest_turn(void *context)
+{
+    (void)context;
+    struct server_reading reading;
+    server_read(service.server, &reading);
+    return reading.oldest_turn_us;
+}
+
+/* From here on the threads that must never wait are looked at, and systemd is told that positions can be read. */
+static void watch_everything(void)
+{
+    for (size_t i = 0; i < service.shard_count; i++)
+        watch_add_actor(service.watch, "shard", service.shard_threads[i], service.shard_mailboxes[i]);
+    watch_add_actor(service.watch, "aggregator", service.aggregator_thread, service.aggregator_mailbox);
+    watch_serving(service.watch, read_oldest_turn, NULL);
+}
+
 /* A stop is asked for, or another instance has the tables and nothing of ours can be committed any more. */
 static bool must_end(void)
 {
@@ -503,12 +522,14 @@ static int run(void)
               log_int("port", service.settings->port), log_int("shards", (int64_t)service.shard_count));
     enum status status = start_actors();
     if (status == STATUS_OK) {
+        watch_everything();
         LOG_EVENT(LOG_LEVEL_INFO, "service_started", NULL,
                   log_int("positions", (int64_t)directory_position_count(service.directory)));
         wait_for_stop();
         LOG_EVENT(LOG_LEVEL_INFO, "service_stopping", NULL,
                   log_bool("superseded", atomic_load(&service.board.superseded)));
         signals_bound_stop(STOP_ALARM_S);
+        watch_stopping(service.watch);
         stop_actors();
     }
     signals_block(false);
@@ -535,7 +556,13 @@ int service_run(const struct settings *settings)
         return 1;
     }
     make_parts(settings);
+    service.watch = watch_start(&service.board);
+    if (service.watch == NULL) {
+        (void)fprintf(stderr, "position-manager: cannot start a thread\n");
+        return 1;
+    }
     int code = run();
+    watch_stop(service.watch);
     log_writer_stop(service.log_writer, LOG_FLUSH_MS);
     return code;
 }

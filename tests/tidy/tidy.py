@@ -29,6 +29,7 @@ LIBRARIES = [
     ("rabbitmq-c", r"amqp\.h|rabbitmq-c/", r"amqp_\w+|AMQP_\w+", r"amqp/"),
     ("Concurrency Kit", r"ck_", r"ck_\w+|CK_\w+", r"mailbox/|actors/directory"),
     ("json-c", r"json-c/|json\.h", r"json_object\w*|json_tokener\w*", r"codec/|actors/prices"),
+    ("libsystemd", r"systemd/", r"sd_[a-z]\w*|SD_[A-Z]\w*", r"service/notify"),
     ("libcurl", r"curl/", r"curl_\w+|CURL\w*", r"actors/prices"),
 ]
 
