@@ -7,12 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "index_build.h"
 #include "log.h"
 
 /* Any number that no other user of advisory locks is likely to take: "position" in ASCII. */
 #define MIGRATIONS_LOCK_KEY "8101250823046197102"
 
-enum item_kind { ITEM_TABLE, ITEM_COLUMN, ITEM_INDEX, ITEM_UNIQUE };
+/*
+ * ITEM_LATE_INDEX: of a shared table that may be large and is written by others. Where it is, the index is built after
+ * the transaction and without holding anybody up; it serves speed only, so the start goes on without it if need be.
+ */
+enum item_kind { ITEM_TABLE, ITEM_COLUMN, ITEM_INDEX, ITEM_LATE_INDEX, ITEM_UNIQUE };
+
+/* A table of 16 MiB is indexed within a moment. */
+#define LARGE_BYTES "16777216"
+/* An ALTER TABLE that waits for a lock holds up everyone behind it: rather give up and try again. */
+#define DDL_LOCK_TIMEOUT "1s"
 
 struct item {
     enum item_kind kind;
@@ -73,7 +83,7 @@ static const struct item shared_items[] = {
     {ITEM_COLUMN, SNAPSHOTS, "mode", "varchar(20)"},
     {ITEM_COLUMN, SNAPSHOTS, "snapshot_data", "jsonb"},
     {ITEM_COLUMN, SNAPSHOTS, "created_at", "timestamp DEFAULT " UTC_NOW},
-    {ITEM_INDEX, SNAPSHOTS, "position_manager_snapshots_position_created", "position_id, created_at DESC"},
+    {ITEM_LATE_INDEX, SNAPSHOTS, "position_manager_snapshots_position_created", "position_id, created_at DESC"},
 };
 
 static const struct item own_items[] = {
@@ -161,6 +171,7 @@ static enum status is_present(struct pg_connection *connection, const struct ite
     case ITEM_COLUMN:
         return ask_yes_no(connection, column_query, 2, column, out);
     case ITEM_INDEX:
+    case ITEM_LATE_INDEX:
         return ask_yes_no(connection, index_query, 2, index, out);
     case ITEM_UNIQUE:
         return ask_yes_no(connection, unique_query, 2, index, out);
@@ -172,7 +183,7 @@ static enum status is_present(struct pg_connection *connection, const struct ite
 
 static void log_missing(const struct item *item)
 {
-    static const char *const words[] = {"table", "column", "index", "unique index"};
+    static const char *const words[] = {"table", "column", "index", "index", "unique index"};
     const char *name = item->kind == ITEM_TABLE    ? item->table
                        : item->kind == ITEM_COLUMN ? item->name
                                                    : item->definition;
@@ -275,12 +286,26 @@ static enum status add_item(struct pg_connection *connection, const struct item 
     return status;
 }
 
+static enum status is_left_for_later(struct pg_connection *connection, const struct item *item, bool *out)
+{
+    const char *const values[] = {item->table, item->name};
+    *out = false;
+    if (item->kind != ITEM_LATE_INDEX)
+        return STATUS_OK;
+    /* An invalid one of that name is repaired there, too. */
+    return ask_yes_no(connection,
+                      "SELECT pg_table_size(to_regclass($1)) > " LARGE_BYTES " OR to_regclass($2) IS NOT NULL", 2,
+                      values, out);
+}
+
 static enum status apply_step(struct pg_connection *connection, const struct step *step, size_t *added)
 {
     for (size_t i = 0; i < step->count; i++) {
-        bool present;
+        bool present, is_later = false;
         enum status status = is_present(connection, &step->items[i], &present);
-        if (status == STATUS_OK && !present) {
+        if (status == STATUS_OK && !present)
+            status = is_left_for_later(connection, &step->items[i], &is_later);
+        if (status == STATUS_OK && !present && !is_later) {
             status = add_item(connection, &step->items[i]);
             ++*added;
         }
@@ -308,6 +333,8 @@ static enum status apply_all(struct pg_connection *connection, size_t *added)
     enum status status = pg_query(connection, "BEGIN", 0, NULL, NULL);
     if (status == STATUS_OK)
         status = pg_query(connection, "SELECT pg_advisory_xact_lock(" MIGRATIONS_LOCK_KEY ")", 0, NULL, NULL);
+    if (status == STATUS_OK)
+        status = pg_query(connection, "SET LOCAL lock_timeout = '" DDL_LOCK_TIMEOUT "'", 0, NULL, NULL);
     for (size_t i = 0; i < COUNT_OF(steps) && status == STATUS_OK; i++)
         status = apply_step(connection, &steps[i], added);
     /* A service that may read and write but not create must be able to start on tables that are complete. */
@@ -350,11 +377,51 @@ static enum status apply(struct pg_connection *connection)
     return status;
 }
 
+/* ---- apply, afterwards: indexes of large tables ---- */
+
+static enum status add_later(struct pg_connection *connection, const struct item *item)
+{
+    bool present;
+    const enum status status = is_present(connection, item, &present);
+    if (status != STATUS_OK || present)
+        return status;
+    LOG_EVENT(LOG_LEVEL_INFO, "migration_index_building", NULL, log_text("table", item->table),
+              log_text("name", item->name));
+    return index_build(connection, item->table, item->name, item->definition);
+}
+
+static enum status add_all_later(struct pg_connection *connection)
+{
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        for (size_t j = 0; j < steps[i].count; j++) {
+            if (steps[i].items[j].kind != ITEM_LATE_INDEX)
+                continue;
+            const enum status status = add_later(connection, &steps[i].items[j]);
+            if (status != STATUS_OK)
+                return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The next start tries again; until then reading by the index is slow, and nothing is wrong. */
+static enum status apply_later(struct pg_connection *connection)
+{
+    const enum status status = add_all_later(connection);
+    if (status != STATUS_INVALID)
+        return status;
+    LOG_EVENT(LOG_LEVEL_WARNING, "migration_index_postponed", NULL, log_text("sqlstate", connection->sqlstate),
+              log_text("reason", connection->error));
+    return index_build_give_up(connection);
+}
+
 enum status migrations_run(struct pg_connection *connection, enum migrations_mode mode)
 {
     switch (mode) {
-    case MIGRATIONS_APPLY:
-        return apply(connection);
+    case MIGRATIONS_APPLY: {
+        const enum status status = apply(connection);
+        return status == STATUS_OK ? apply_later(connection) : status;
+    }
     case MIGRATIONS_CHECK:
         return check(connection);
     case MIGRATIONS_OFF:

@@ -2,7 +2,9 @@
  * migrations: brings the tables to the shape that the service needs, by adding only (contract §6).
  *
  * What is needed is declared once (migrations.c); `apply` adds what is not there in one transaction under an advisory
- * lock, `check` names what is not there, `off` does nothing. Thread: the starting one.
+ * lock, and the index of a large shared table afterwards without locks (index_build.h); `check` names what is not
+ * there, `off` does nothing. An index that cannot be built then is logged and left for the next start. Thread: the
+ * starting one.
  */
 #ifndef PM_MIGRATIONS_H
 #define PM_MIGRATIONS_H
