@@ -25,5 +25,5 @@ pm_build() {
 }
 
 pm_build_configure() {
-    (cd "$1" && cmake --preset "$2" -DPM_TESTS="$3" -DPM_REVISION="$(pm_build_revision "$1")")
+    (cd "$1" && cmake --preset "$2" -DPM_TESTS="$3" -DPM_FAIL_POINTS="$3" -DPM_REVISION="$(pm_build_revision "$1")")
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
 #include "shard_state.h"
@@ -193,6 +194,7 @@ static void commit_done(struct shard *shard, struct work *work, const struct com
     work->external.wanted = false;
     work->conflict_tries = 0;
     work->not_before_us = 0;
+    FAIL_POINT(FAIL_POINT_BEFORE_VIEW, -1);
     (void)directory_publish(shard->settings.part, row);
     if (announced) {
         shard->totals_dirty = true;

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 
 #include "clock.h"
+#include "log.h"
 
 enum { FRAME_LEN_MAX = 131072, CHANNELS_MAX = 16, CONNECTION_NAME_LEN_MAX = 128 };
 
@@ -200,6 +201,7 @@ enum status broker_link_open(struct broker_link *link, const struct broker_setti
     link->heard_at_us = now_us;
     link->spoke_at_us = now_us;
     link->opened_at_us = now_us;
+    broker_link_excuse(link, now_us);
     return STATUS_OK;
 }
 
@@ -246,9 +248,11 @@ enum status broker_link_read(struct broker_link *link, bool readable, amqp_frame
     if (!readable && !broker_link_has_input(link))
         return STATUS_NOT_FOUND;
     struct timeval now = {0, 0};
-    int error = amqp_simple_wait_frame_noblock(link->state, frame, &now);
-    if (error == AMQP_STATUS_OK)
+    int error = amqp_simple_wait_frame_noblock(link->state, frame, &now); /* keeps heartbeats to itself */
+    if (error == AMQP_STATUS_OK) {
+        link->has_told = true;
         return STATUS_OK;
+    }
     if (error == AMQP_STATUS_TIMEOUT)
         return STATUS_NOT_FOUND;
     return lost_by_library(link, "read", error);
@@ -268,14 +272,56 @@ enum status broker_link_handle_common(struct broker_link *link, const amqp_frame
     return STATUS_IGNORED;
 }
 
+void broker_link_excuse(struct broker_link *link, int64_t now_us)
+{
+    link->told_at_us = now_us;
+    link->asked_at_us = 0;
+    link->has_told = false;
+}
+
+/* Any frame shows that the broker works; its heartbeats come even from one that takes nothing in. */
+static void ask(struct broker_link *link, int64_t now_us)
+{
+    if (link->has_told)
+        broker_link_excuse(link, now_us);
+    if (link->asked_at_us != 0 || now_us - link->told_at_us < BROKER_ASK_AFTER_MS * 1000)
+        return;
+    frames_question(&link->out);
+    link->asked_at_us = now_us;
+}
+
+int64_t broker_link_due_us(const struct broker_link *link)
+{
+    if (link->state == NULL)
+        return INT64_MAX;
+    if (link->asked_at_us == 0)
+        return link->told_at_us + BROKER_ASK_AFTER_MS * 1000;
+    return link->is_silent ? INT64_MAX : link->asked_at_us + BROKER_ANSWER_MS * 1000;
+}
+
+bool broker_link_silence_changed(struct broker_link *link, const char *role, int64_t now_us)
+{
+    bool is_silent = link->asked_at_us != 0 && now_us - link->asked_at_us >= BROKER_ANSWER_MS * 1000;
+    if (is_silent == link->is_silent)
+        return false;
+    link->is_silent = is_silent;
+    if (is_silent)
+        LOG_EVENT(LOG_LEVEL_WARNING, "broker_silent", NULL, log_text("role", role),
+                  log_int("silent_ms", (now_us - link->told_at_us) / 1000));
+    else
+        LOG_EVENT(LOG_LEVEL_INFO, "broker_answers", NULL, log_text("role", role));
+    return true;
+}
+
 enum status broker_link_service(struct broker_link *link, int64_t now_us)
 {
     if (link->heartbeat_us > 0 && now_us - link->heard_at_us > 2 * link->heartbeat_us)
         return broker_link_lost(link, "no sign of the broker for two heartbeats", NULL, 0);
     /* Behind unsent frames a heartbeat would say nothing that they don't. */
-    bool is_silent = frames_is_empty(&link->out) && now_us - link->spoke_at_us >= link->heartbeat_us / 2;
-    if (link->heartbeat_us > 0 && is_silent)
+    bool must_speak = frames_is_empty(&link->out) && now_us - link->spoke_at_us >= link->heartbeat_us / 2;
+    if (link->heartbeat_us > 0 && must_speak)
         frames_heartbeat(&link->out);
+    ask(link, now_us);
     if (frames_is_empty(&link->out))
         return STATUS_OK;
     size_t unsent = frames_unsent_len(&link->out);
@@ -300,6 +346,7 @@ void broker_link_close(struct broker_link *link, bool politely)
     (void)amqp_destroy_connection(link->state);
     link->state = NULL;
     link->fd = -1;
+    link->is_silent = false;
     frames_reset(&link->out, FRAME_LEN_MAX);
 }
 

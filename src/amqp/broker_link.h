@@ -4,7 +4,9 @@
  * The login, declarations and all reading go through rabbitmq-c; whatever else is sent is appended to `out` (frames.h)
  * and flushed without waiting. Heartbeats are ours: the library's are switched off after the login (it would write into
  * a half-sent frame, and give a connection up that we only do not read for a while); the broker's side of the agreement
- * stays in force. States: closed (state == NULL) or open. A failure is noted in `reason` and returned; the owner closes
+ * stays in force. Heartbeats take their time; so a broker that has not said anything for a while is asked something,
+ * and one that does not answer is silent: the connection stays, but whoever wants to know is told that it is of no use.
+ * States: closed (state == NULL) or open. A failure is noted in `reason` and returned; the owner closes
  * (one funnel in each owner). Nothing blocks for longer than the time-outs given here; only the host name's look-up
  * takes what the resolver takes. Thread: one, the owner's.
  */
@@ -23,6 +25,8 @@ enum {
     BROKER_REASON_LEN_MAX = 160,
     BROKER_OPEN_TIMEOUT_MS = 3000,  /* each of: connecting, the handshake, one question */
     BROKER_CLOSE_TIMEOUT_MS = 1000, /* to say good-bye */
+    BROKER_ASK_AFTER_MS = 500,      /* without a frame: it is asked */
+    BROKER_ANSWER_MS = 1000,        /* then it is silent */
     BROKER_BACKOFF_FIRST_MS = 200,  /* half of it at least */
     BROKER_BACKOFF_MAX_MS = 5000,
     BROKER_STEADY_AFTER_MS = 5000, /* a connection that stood so long starts the back-off anew */
@@ -36,6 +40,10 @@ struct broker_link {
     int64_t heard_at_us;  /* last sign of the broker */
     int64_t spoke_at_us;  /* last time something was sent */
     int64_t opened_at_us;
+    int64_t told_at_us;  /* the last frame that is no heartbeat, or an excuse */
+    int64_t asked_at_us; /* 0: no question is open */
+    bool has_told;       /* a frame was read since broker_link_service() */
+    bool is_silent;
     char reason[BROKER_REASON_LEN_MAX]; /* why the last operation failed; terminated */
 };
 
@@ -80,9 +88,16 @@ void broker_link_release(struct broker_link *link);
  * STATUS_IGNORED. */
 enum status broker_link_handle_common(struct broker_link *link, const amqp_frame_t *frame) PM_MUST_USE;
 
-/* Heartbeats, then sends what waits. Returns STATUS_OK also if some is left (frames_is_empty tells). Fails:
- * STATUS_LOST. */
+/* Heartbeats and questions, then sends what waits. Returns STATUS_OK also if some is left (frames_is_empty tells).
+ * Fails: STATUS_LOST. */
 enum status broker_link_service(struct broker_link *link, int64_t now_us) PM_MUST_USE;
+/* When broker_link_service() has something to do again, if nothing happens; INT64_MAX while closed. */
+int64_t broker_link_due_us(const struct broker_link *link);
+
+/* The broker need not answer now: it blocks us, or we do not read. Instead of being asked. */
+void broker_link_excuse(struct broker_link *link, int64_t now_us);
+/* Whether the broker has become silent, or answers again, since this was last asked; logs it then. role: a literal. */
+bool broker_link_silence_changed(struct broker_link *link, const char *role, int64_t now_us);
 
 /* Closes. politely: tells the broker, at most BROKER_CLOSE_TIMEOUT_MS. */
 void broker_link_close(struct broker_link *link, bool politely);

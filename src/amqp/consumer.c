@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -125,13 +126,21 @@ static void serve_connection(struct consumer *consumer)
             return;
         }
         link->heard_at_us = consumer->now_us;
+        broker_link_excuse(link, consumer->now_us);
     }
     consumer_read(consumer);
     if (!broker_link_is_open(link))
         return;
     consumer_acknowledge(consumer, consumer->is_stopping);
-    if (broker_link_service(link, consumer->now_us) == STATUS_LOST)
+    bool has_acks = !frames_is_empty(&link->out);
+    if (broker_link_service(link, consumer->now_us) == STATUS_LOST) {
         consumer_fail(consumer);
+        return;
+    }
+    if (has_acks && frames_is_empty(&link->out))
+        FAIL_POINT(FAIL_POINT_AFTER_ACKNOWLEDGE, link->fd);
+    if (broker_link_silence_changed(link, "consumer", consumer->now_us))
+        consumer_tell_connected(consumer);
 }
 
 static bool may_connect(const struct consumer *consumer)
@@ -163,6 +172,9 @@ static int sleep_ms(const struct consumer *consumer)
         int64_t ack_at_us = consumer_window_deadline_us(&consumer->window);
         if (ack_at_us < until_us)
             until_us = ack_at_us;
+        int64_t broker_at_us = broker_link_due_us(&consumer->link);
+        if (broker_at_us < until_us)
+            until_us = broker_at_us;
     } else if (!consumer->is_cancelled && consumer->backoff.retry_at_us < until_us && consumer_may_read(consumer)) {
         until_us = consumer->backoff.retry_at_us;
     }
@@ -212,7 +224,7 @@ static void *run(void *argument)
     consumer_drop_unsent(consumer);
     broker_link_close(&consumer->link, true);
     consumer->is_consuming = false;
-    atomic_store_explicit(&consumer->board->inbound_connected, false, memory_order_relaxed);
+    consumer_tell_connected(consumer);
     atomic_store_explicit(&consumer->board->oldest_unacked_at_us, 0, memory_order_relaxed);
     return NULL;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
 #include "uuid.h"
@@ -127,6 +128,7 @@ static void send_off(struct consumer *consumer, struct delivery *delivery)
         route = &consumer->shards[shard];
     }
     delivery->head.next = NULL;
+    FAIL_POINT(FAIL_POINT_DELIVERY_TAKEN, consumer->link.fd);
     /* Counted before it leaves: whoever waits for the end must never see too few. */
     consumer->travelling++;
     atomic_store_explicit(&consumer->outstanding, consumer->travelling, memory_order_release);

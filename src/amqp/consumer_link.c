@@ -3,6 +3,7 @@
 #include <amqp_framing.h>
 #include <string.h>
 
+#include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -65,6 +66,12 @@ static enum status consume_all(struct consumer *consumer)
     return STATUS_OK;
 }
 
+void consumer_tell_connected(const struct consumer *consumer)
+{
+    bool is_connected = consumer->is_consuming && !consumer->is_cancelled && !consumer->link.is_silent;
+    atomic_store_explicit(&consumer->board->inbound_connected, is_connected, memory_order_relaxed);
+}
+
 void consumer_connect(struct consumer *consumer)
 {
     struct broker_link *link = &consumer->link;
@@ -78,7 +85,7 @@ void consumer_connect(struct consumer *consumer)
     consumer->generation++;
     consumer->is_consuming = true;
     consumer->is_readable = true;
-    atomic_store_explicit(&consumer->board->inbound_connected, true, memory_order_relaxed);
+    consumer_tell_connected(consumer);
     metric_add(METRIC_BROKER_CONNECTS, 1);
     LOG_EVENT(LOG_LEVEL_INFO, "broker_connected", NULL, log_text("role", "consumer"),
               log_int("generation", consumer->generation), log_int("heartbeat_s", link->heartbeat_us / 1000000));
@@ -102,7 +109,7 @@ void consumer_fail(struct consumer *consumer)
     broker_link_close(link, false);
     consumer->is_consuming = false;
     consumer->is_readable = false;
-    atomic_store_explicit(&consumer->board->inbound_connected, false, memory_order_relaxed);
+    consumer_tell_connected(consumer);
     /* What has not left comes again; what travels comes home under an old generation. */
     consumer_drop_unsent(consumer);
     consumer_window_clear(&consumer->window);
@@ -111,7 +118,7 @@ void consumer_fail(struct consumer *consumer)
 void consumer_cancel(struct consumer *consumer)
 {
     consumer->is_cancelled = true;
-    atomic_store_explicit(&consumer->board->inbound_connected, false, memory_order_relaxed);
+    consumer_tell_connected(consumer);
     consumer_drop_unsent(consumer);
     atomic_store_explicit(&consumer->quiesced, true, memory_order_release);
     if (!consumer->is_consuming)
@@ -250,6 +257,7 @@ void consumer_acknowledge(struct consumer *consumer, bool all)
     if (frames_unsent_len(out) > CONSUMER_ACKS_UNSENT_LEN_MAX)
         return;
     if (all || consumer_window_front_is_due(window, consumer->now_us)) {
+        FAIL_POINT(FAIL_POINT_BEFORE_ACKNOWLEDGE, consumer->link.fd);
         size_t count = 0;
         for (; consumer_window_take_front(window, &slot, consumer->now_us); count++)
             count_acknowledged(consumer, &slot);

@@ -80,6 +80,8 @@ struct consumer {
 
 /* consumer_link.c */
 void consumer_connect(struct consumer *consumer);
+/* Keeps the board. */
+void consumer_tell_connected(const struct consumer *consumer);
 /* The funnel: logs, drops what has not left, schedules the next try. link.reason says why. */
 void consumer_fail(struct consumer *consumer);
 /* Stops consuming; settled deliveries are still acknowledged. */

@@ -15,6 +15,8 @@ enum {
     FRAME_END = 0xCE,
     FRAME_OVERHEAD = 8, /* type, channel, length; end mark */
 
+    CLASS_CHANNEL = 20,
+    CHANNEL_FLOW = 20,
     CLASS_BASIC = 60,
     BASIC_CANCEL = 30,
     BASIC_PUBLISH = 40,
@@ -135,10 +137,10 @@ static void end_frame(struct frames *frames, size_t begin)
     put_u8(frames, FRAME_END);
 }
 
-static size_t begin_method(struct frames *frames, unsigned method)
+static size_t begin_method(struct frames *frames, unsigned class, unsigned method)
 {
     size_t begin = begin_frame(frames, TYPE_METHOD, FRAMES_CHANNEL);
-    put_integer(frames, CLASS_BASIC, 2);
+    put_integer(frames, class, 2);
     put_integer(frames, method, 2);
     return begin;
 }
@@ -183,7 +185,7 @@ static void put_content_header(struct frames *frames, const struct frames_public
 
 void frames_publish(struct frames *frames, const struct frames_publication *publication)
 {
-    size_t begin = begin_method(frames, BASIC_PUBLISH);
+    size_t begin = begin_method(frames, CLASS_BASIC, BASIC_PUBLISH);
     put_integer(frames, 0, 2);  /* reserved */
     put_short_text(frames, ""); /* the default exchange */
     put_short_text(frames, publication->queue);
@@ -206,7 +208,7 @@ void frames_publish(struct frames *frames, const struct frames_publication *publ
 
 void frames_ack(struct frames *frames, uint64_t tag, bool multiple)
 {
-    size_t begin = begin_method(frames, BASIC_ACK);
+    size_t begin = begin_method(frames, CLASS_BASIC, BASIC_ACK);
     put_integer(frames, tag, 8);
     put_u8(frames, multiple ? 1 : 0);
     end_frame(frames, begin);
@@ -214,7 +216,7 @@ void frames_ack(struct frames *frames, uint64_t tag, bool multiple)
 
 void frames_cancel(struct frames *frames, const char *consumer_tag)
 {
-    size_t begin = begin_method(frames, BASIC_CANCEL);
+    size_t begin = begin_method(frames, CLASS_BASIC, BASIC_CANCEL);
     put_short_text(frames, consumer_tag);
     put_u8(frames, 1); /* no-wait */
     end_frame(frames, begin);
@@ -223,6 +225,13 @@ void frames_cancel(struct frames *frames, const char *consumer_tag)
 void frames_heartbeat(struct frames *frames)
 {
     end_frame(frames, begin_frame(frames, TYPE_HEARTBEAT, 0));
+}
+
+void frames_question(struct frames *frames)
+{
+    size_t begin = begin_method(frames, CLASS_CHANNEL, CHANNEL_FLOW);
+    put_u8(frames, 1); /* active */
+    end_frame(frames, begin);
 }
 
 enum status frames_flush(struct frames *frames, int fd)

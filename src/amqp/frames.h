@@ -59,6 +59,8 @@ void frames_ack(struct frames *frames, uint64_t tag, bool multiple);
 /* basic.cancel without an answer. */
 void frames_cancel(struct frames *frames, const char *consumer_tag);
 void frames_heartbeat(struct frames *frames);
+/* channel.flow that says what is so anyway: the cheapest question that a broker has to answer. */
+void frames_question(struct frames *frames);
 
 bool frames_is_empty(const struct frames *frames);
 size_t frames_unsent_len(const struct frames *frames);

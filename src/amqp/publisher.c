@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -65,6 +66,7 @@ static void send_announcement_home(const struct publisher *publisher, struct ann
 void publisher_confirmed(struct publisher *publisher, struct message *message)
 {
     if (message->type == MESSAGE_ANNOUNCEMENT) {
+        FAIL_POINT(FAIL_POINT_AFTER_CONFIRM, publisher->link.fd);
         struct announcement *announcement = (struct announcement *)message;
         settle(publisher, announcement->settles);
         announcement->settles = NULL;
@@ -78,6 +80,7 @@ void publisher_confirmed(struct publisher *publisher, struct message *message)
         metric_add(METRIC_PUBLISHED_SNAPSHOT, 1);
         send_home(&publisher->history, message);
     } else {
+        FAIL_POINT(FAIL_POINT_DEAD_LETTER_CONFIRMED, publisher->link.fd);
         metric_add(METRIC_DEAD_LETTERS, 1);
         message->next = NULL;
         settle(publisher, (struct delivery *)message);
@@ -131,8 +134,18 @@ static bool may_take_lanes(const struct publisher *publisher)
                                            publisher->again.count < publisher_window_room(&publisher->window));
 }
 
+/* Of deliveries' news: what else is published (portfolio, snapshots) has its own points, or none. */
+static void pass_fail_points(const struct publisher *publisher, const struct message *message)
+{
+    if (message->type == MESSAGE_ANNOUNCEMENT)
+        FAIL_POINT(FAIL_POINT_BEFORE_ANNOUNCEMENT, publisher->link.fd);
+    else if (message->type == MESSAGE_DEAD_LETTER)
+        FAIL_POINT(FAIL_POINT_BEFORE_DEAD_LETTER, publisher->link.fd);
+}
+
 static void publish(struct publisher *publisher, struct message *message)
 {
+    pass_fail_points(publisher, message);
     publisher_encode(&publisher->link.out, message, publisher->wall_us);
     (void)publisher_window_push(&publisher->window, message);
 }
@@ -175,8 +188,17 @@ static void serve_connection(struct publisher *publisher)
         return;
     publish_again(publisher);
     publish_lanes(publisher);
-    if (broker_link_service(link, publisher->now_us) == STATUS_LOST)
+    if (publisher->is_blocked)
+        broker_link_excuse(link, publisher->now_us);
+    bool has_news = !frames_is_empty(&link->out);
+    if (broker_link_service(link, publisher->now_us) == STATUS_LOST) {
         publisher_fail(publisher);
+        return;
+    }
+    if (has_news && frames_is_empty(&link->out))
+        FAIL_POINT(FAIL_POINT_AFTER_ANNOUNCEMENT, link->fd);
+    if (broker_link_silence_changed(link, "publisher", publisher->now_us))
+        publisher_tell_board(publisher);
 }
 
 /* How long is left until the end; without an end, as long as one likes. */
@@ -208,6 +230,9 @@ static int64_t next_due_us(const struct publisher *publisher)
     int64_t due_us = publisher->is_ready ? publisher->again_after_us : publisher->backoff.retry_at_us;
     if (due_us < until_us && (!publisher->is_ready || (publisher->again.count > 0 && may_publish(publisher))))
         until_us = due_us;
+    int64_t broker_us = broker_link_due_us(&publisher->link);
+    if (broker_us < until_us)
+        until_us = broker_us;
     return left_us(publisher) < until_us - publisher->now_us ? publisher->now_us + left_us(publisher) : until_us;
 }
 

@@ -7,7 +7,7 @@
 
 void publisher_tell_board(struct publisher *publisher)
 {
-    bool can_publish = publisher->is_ready && !publisher->is_blocked;
+    bool can_publish = publisher->is_ready && !publisher->is_blocked && !publisher->link.is_silent;
     atomic_store_explicit(&publisher->board->outbound_connected, can_publish, memory_order_relaxed);
 }
 

@@ -15,9 +15,9 @@
 #define BOARD_LIVE_WITHIN_US 10000000LL
 
 struct board {
-    atomic_bool database_connected; /* committer */
-    atomic_bool inbound_connected;  /* consumer: connected and consuming from every queue */
-    atomic_bool outbound_connected; /* publisher: connected, and not blocked by the broker */
+    atomic_bool database_connected; /* committer: connected, and the server answers */
+    atomic_bool inbound_connected;  /* consumer: connected, consuming from every queue, and the broker answers */
+    atomic_bool outbound_connected; /* publisher: connected, not blocked by the broker, and the broker answers */
     atomic_bool positions_loaded;   /* service, once */
     atomic_bool stopping;           /* service, once */
     atomic_uint_fast64_t

@@ -15,6 +15,7 @@
 #include "committer.h"
 #include "consumer.h"
 #include "directory.h"
+#include "fail_point.h"
 #include "history.h"
 #include "log.h"
 #include "log_writer.h"
@@ -544,6 +545,10 @@ static int run(void)
 int service_run(const struct settings *settings)
 {
     log_set_level(settings->log_level);
+    if (fail_point_arm(getenv(FAIL_POINT_VARIABLE)) != STATUS_OK) {
+        (void)fprintf(stderr, "position-manager: " FAIL_POINT_VARIABLE " names no fail point\n");
+        return 1;
+    }
     if (!signals_catch(&service.board.stopping)) {
         (void)fprintf(stderr, "position-manager: cannot catch signals\n");
         return 1;

@@ -30,10 +30,11 @@ static bool has_work(const struct committer *committer)
     return false;
 }
 
-/* Stopping, with nothing left to do or no time left. */
+/* Stopping, with nothing left to do or no time left. Asked again and again while an answer is waited for. */
 static bool wants_to_give_up(void *context)
 {
-    const struct committer *committer = context;
+    struct committer *committer = context;
+    committer_look_at_silence(committer);
     if (!atomic_load(&committer->stopping))
         return false;
     return !has_work(committer) || clock_steady_us() >= atomic_load(&committer->stop_deadline_us);
@@ -242,7 +243,11 @@ static void *run(void *context)
             keep_connected(committer);
         serve_lookups(committer);
         commit_group(committer);
-        const int64_t due_us = send_late_answers(committer);
+        int64_t due_us = send_late_answers(committer);
+        if (!has_work(committer) && pg_is_open(&committer->connection))
+            committer_feel_pulse(committer);
+        if (committer->pulse_at_us < due_us)
+            due_us = committer->pulse_at_us;
         if (!has_work(committer) && pg_is_open(&committer->connection))
             wait_for_something(committer, due_us);
     }

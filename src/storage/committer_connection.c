@@ -122,6 +122,7 @@ enum status committer_connect(struct committer *committer)
     enum status status = open_session(committer);
     if (status == STATUS_OK) {
         committer->was_connected = true;
+        committer->is_silent = false;
         atomic_store(&committer->board->database_connected, true);
         metric_add(METRIC_DATABASE_CONNECTS, 1);
         LOG_EVENT(LOG_LEVEL_INFO, "database_connected", NULL,
@@ -156,6 +157,7 @@ void committer_drop_connection(struct committer *committer, const char *reason)
 {
     pg_close(&committer->connection);
     atomic_store(&committer->board->database_connected, false);
+    committer->is_silent = false;
     if (!committer->was_connected)
         return;
     committer->was_connected = false;

@@ -3,8 +3,8 @@
  *
  * committer.c: the thread, its mailbox, the answers. committer_group.c: a group from its requests to its outcomes:
  * which rows are tried together. committer_transaction.c: one transaction in the pipeline. committer_refresh.c: what is
- * committed: identities, order totals, rows. committer_connection.c: the connection's coming and going. Thread: the
- * committer's own, but for the atomics.
+ * committed: identities, order totals, rows. committer_connection.c: the connection's coming and going.
+ * committer_pulse.c: whether the server answers. Thread: the committer's own, but for the atomics.
  */
 #ifndef PM_COMMITTER_STATE_H
 #define PM_COMMITTER_STATE_H
@@ -91,7 +91,9 @@ struct committer {
     struct pg_connection connection;
     struct position_sql sql;
     struct instance_session session;
-    bool was_connected; /* for telling a loss once */
+    bool was_connected;  /* for telling a loss once */
+    bool is_silent;      /* the server owes an answer for too long */
+    int64_t pulse_at_us; /* when it is asked again */
     int64_t retry_us;
     struct committer_slot *slots;
     struct work *work;
@@ -143,6 +145,13 @@ void committer_drop_connection(struct committer *committer, const char *reason);
 enum status committer_back_off(struct committer *committer) PM_MUST_USE;
 /* Something worked. */
 void committer_reset_back_off(struct committer *committer);
+
+/* ---- committer_pulse.c ---- */
+
+/* Looks whether the server keeps us waiting, and keeps the board. Cheap. */
+void committer_look_at_silence(struct committer *committer);
+/* For a connection on which nothing is under way: asks the server to say that it is there, if it is time to. */
+void committer_feel_pulse(struct committer *committer);
 
 /* ---- committer_transaction.c ---- */
 

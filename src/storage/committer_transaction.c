@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -326,9 +327,11 @@ static enum attempt after_failure(struct committer *committer, enum status statu
 
 static enum attempt commit(struct committer *committer)
 {
+    FAIL_POINT(FAIL_POINT_BEFORE_COMMIT, PQsocket(committer->connection.conn));
     enum status status = pg_send(&committer->connection, "commit", 0, NULL);
     if (status == STATUS_OK)
         status = pg_send_sync(&committer->connection);
+    FAIL_POINT(FAIL_POINT_COMMIT_SENT, PQsocket(committer->connection.conn));
     if (status == STATUS_OK)
         status = receive_commit(committer);
     if (status == STATUS_INVALID) {
@@ -342,6 +345,7 @@ static enum attempt commit(struct committer *committer)
         committer_drop_connection(committer, status_word(status));
         return status == STATUS_STOPPING ? ATTEMPT_STOPPING : settle_unknown(committer);
     }
+    FAIL_POINT(FAIL_POINT_AFTER_COMMIT, PQsocket(committer->connection.conn));
     /* It is durable; should the connection go just now, the next one will do. */
     status = pg_receive_sync(&committer->connection);
     if (status != STATUS_OK)
@@ -357,6 +361,7 @@ enum attempt committer_attempt(struct committer *committer, size_t first, size_t
     collect_parameters(committer, first, last);
     bool all_written = false;
     enum status status = send_statements(committer, lock_timeout);
+    FAIL_POINT(FAIL_POINT_STATEMENTS_SENT, PQsocket(committer->connection.conn));
     if (status == STATUS_OK)
         status = receive_answers(committer, &all_written);
     if (status != STATUS_OK)

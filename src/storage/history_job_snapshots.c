@@ -3,6 +3,7 @@
  */
 #include "history_state.h"
 
+#include "fail_point.h"
 #include "log.h"
 
 static enum status begin(struct history *history, struct job *job)
@@ -22,6 +23,7 @@ static enum status commit(struct history *history, struct job *job)
     if (status != STATUS_OK)
         return status;
     job->in_transaction = false;
+    FAIL_POINT(FAIL_POINT_SNAPSHOT_TAKEN, PQsocket(history->lines[LINE_JOBS].conn));
     LOG_EVENT(LOG_LEVEL_INFO, "snapshots_taken", job->trace_id, log_int("count", (int64_t)job->done_count));
     history_outbox_filled(history);
     history_marks_begin(history, &job->walk, job->at_us, job->trace_id);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "fail_point.h"
 
 void history_outbox_create(struct history *history)
 {
@@ -50,6 +51,7 @@ void history_outbox_home(struct history *history, struct snapshot_announcement *
         free_slot(slot);
         return;
     }
+    FAIL_POINT(FAIL_POINT_SNAPSHOT_CONFIRMED, -1);
     slot->state = SLOT_CONFIRMED;
     history->confirmed_count++;
 }

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "fail_point.h"
 #include "metrics.h"
 
 enum {
@@ -177,6 +178,7 @@ void history_take(struct history *history, struct history_request *request)
         history_answer(request, status == STATUS_NOT_FOUND ? STATUS_NOT_FOUND : STATUS_UNAVAILABLE, NULL, 0);
         return;
     }
+    FAIL_POINT(FAIL_POINT_SNAPSHOT_TAKEN, PQsocket(history->lines[LINE_QUICK].conn));
     history_outbox_filled(history);
     answer_snapshot(request, &rendered);
     mark_and_answer(history, request, &key, group.at_us);

@@ -187,8 +187,7 @@ enum status pg_open(struct pg_connection *connection, int lock_timeout_ms)
     return status == STATUS_STOPPING ? STATUS_STOPPING : STATUS_UNAVAILABLE;
 }
 
-/* The next result, which may be NULL (the end of a statement's results). */
-static enum status next_result(struct pg_connection *connection, PGresult **out)
+static enum status wait_for_result(struct pg_connection *connection, PGresult **out)
 {
     const int64_t deadline_us = answer_deadline_us(connection);
     for (;;) {
@@ -212,6 +211,16 @@ static bool is_good(const PGresult *result)
 {
     const ExecStatusType status = PQresultStatus(result);
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+/* The next result, which may be NULL (the end of a statement's results). */
+static enum status next_result(struct pg_connection *connection, PGresult **out)
+{
+    if (PQisBusy(connection->conn) == 1)
+        connection->waits_since_us = clock_steady_us();
+    const enum status status = wait_for_result(connection, out);
+    connection->waits_since_us = 0;
+    return status;
 }
 
 /* Reads results up to the NULL that ends them; keeps the first failed one, else the last. */

@@ -22,7 +22,8 @@ struct pg_connection {
     const struct storage_settings *settings;
     pg_give_up_fn *give_up; /* may be NULL */
     void *context;
-    int timeout_ms; /* for one answer; 0: none */
+    int timeout_ms;         /* for one answer; 0: none */
+    int64_t waits_since_us; /* steady: an answer is waited for; 0: none is */
     char sqlstate[PG_SQLSTATE_LEN + 1];
     char error[200];
 };

@@ -4,7 +4,7 @@ import time
 
 from network import BadProxy
 from scene import Fault, lasting
-from watch import answers, work_is_held_up
+from watch import answers, database_is_gone, queue_is_gone
 from world import Service
 
 
@@ -49,9 +49,9 @@ class Narrow(BadLine):
 
 class Deaf(BadLine):
     """One direction carries nothing any more, and nobody is told."""
-    seconds = lasting(3.5, 15.0)
+    seconds = lasting(4.0, 15.0)
     direction = "up"
-    truth = staticmethod(work_is_held_up)
+    truth = staticmethod(queue_is_gone)
 
     def begin(self):
         for proxy in self.proxies:
@@ -91,7 +91,7 @@ def of(base, name, **values):
 
 FAULTS = {"network: 200 ms delay": Slow, "network: 40 kB/s": Narrow, "network: resets": Reset,
           "network: torn, database": of(Torn, "database"), "network: torn, broker": of(Torn, "broker"),
-          "network: deaf to the database": of(Deaf, "database", direction="down"),
-          "network: deaf database": of(Deaf, "database", direction="up"),
+          "network: deaf to the database": of(Deaf, "database", direction="down", truth=staticmethod(database_is_gone)),
+          "network: deaf database": of(Deaf, "database", direction="up", truth=staticmethod(database_is_gone)),
           "network: deaf to the broker": of(Deaf, "broker", direction="down"),
           "network: deaf broker": of(Deaf, "broker", direction="up")}

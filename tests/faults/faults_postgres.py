@@ -90,8 +90,8 @@ class CommitsHang(Setting):
 
 class Frozen(Fault):
     """All processes of the server stand still; the kernel keeps its connections."""
-    seconds = lasting(3.5, 15.0)
-    truth = staticmethod(work_is_held_up)
+    seconds = lasting(4.0, 15.0)
+    truth = staticmethod(database_is_gone)
 
     def begin(self):
         self.neighbours.postgres_signal(signal.SIGSTOP)
@@ -101,6 +101,11 @@ class Frozen(Fault):
 
     def mend(self):
         self.neighbours.postgres_signal(signal.SIGCONT)
+
+
+class FrozenIdle(Frozen):
+    """With nothing outstanding: no answer is missed but to the service's own question."""
+    rate = 0
 
 
 class Locked(Fault):
@@ -249,7 +254,7 @@ FAULTS = {"PostgreSQL: immediate stop": Crashed, "PostgreSQL: immediate stop, id
           "PostgreSQL: restart": Restarted, "PostgreSQL: sessions terminated": SessionsTerminated,
           "PostgreSQL: read-only": Setting, "PostgreSQL: statement_timeout 1 ms": StatementTimeout,
           "PostgreSQL: row locked": RowLocked, "PostgreSQL: journal locked": Locked, "PostgreSQL: commits hang": CommitsHang,
-          "PostgreSQL: frozen": Frozen}
+          "PostgreSQL: frozen": Frozen, "PostgreSQL: frozen, idle": FrozenIdle}
 if IS_LONG:
     FAULTS["PostgreSQL: away for 20 s"] = Away
 SMALL_DISKS = {"PostgreSQL: disk full": DiskFull, "PostgreSQL: disk of the log full": LogDiskFull}

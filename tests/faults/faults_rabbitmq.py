@@ -4,10 +4,8 @@ import signal
 import time
 
 from scene import IS_LONG, Fault, lasting
-from watch import anything, queue_is_gone, work_is_held_up
+from watch import anything, queue_is_gone
 from world import MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE
-
-HEARTBEAT_SECONDS = 10  # as the service asks for
 
 
 class Killed(Fault):
@@ -62,13 +60,9 @@ class MemoryAlarm(Fault):
 
 
 class Frozen(Fault):
-    """
-    The node stands still; the kernel keeps its connections. Where nothing was outstanding at that moment only missing
-    heartbeats can tell, so /health is allowed to be wrong until the second one is overdue.
-    """
-    seconds = lasting(3.0, 35.0)
-    wrong_health_max = 2 * HEARTBEAT_SECONDS + 2
-    truth = staticmethod(work_is_held_up)
+    """The node stands still; the kernel keeps its connections."""
+    seconds = lasting(4.0, 35.0)
+    truth = staticmethod(queue_is_gone)
 
     def begin(self):
         self.neighbours.rabbitmq_signal(signal.SIGSTOP)
@@ -78,6 +72,11 @@ class Frozen(Fault):
 
     def mend(self):
         self.neighbours.rabbitmq_signal(signal.SIGCONT)
+
+
+class FrozenIdle(Frozen):
+    """With nothing outstanding: no answer is missed but to the service's own questions."""
+    rate = 0
 
 
 class ConnectionsClosed(Fault):
@@ -116,7 +115,7 @@ class AnnouncementsDeleted(QueueDeleted):
 
 FAULTS = {"RabbitMQ: kill -9": Killed, "RabbitMQ: kill -9, idle": KilledIdle,
           "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm": MemoryAlarm,
-          "RabbitMQ: frozen": Frozen,
+          "RabbitMQ: frozen": Frozen, "RabbitMQ: frozen, idle": FrozenIdle,
           "RabbitMQ: connections closed": ConnectionsClosed, "RabbitMQ: order queue deleted": QueueDeleted,
           "RabbitMQ: market queue deleted": MarketQueueDeleted, "RabbitMQ: announcement queue deleted": AnnouncementsDeleted}
 if IS_LONG:

@@ -160,6 +160,7 @@ class Scene:
         outcome = Outcome(name, wrong_health_max=fault.wrong_health_max)
         service = self.run(fault.service)
         stream = fault.stream = self.stream(fault.rate)
+        fault.prepare_stream(stream)
         for _ in range(rounds):
             watch = Watch(service).start()
             stream.start()
@@ -229,6 +230,9 @@ class Fault:
     def __init__(self, scene):
         self.scene = scene
         self.neighbours = scene.neighbours
+
+    def prepare_stream(self, stream):
+        pass
 
     def begin(self):
         pass
