@@ -56,20 +56,18 @@ void page_gauge_scaled(FILE *page, const char *name, const char *help, int128 va
     page_sample_scaled(page, name, NULL, value, fraction_digits);
 }
 
-/* The count is that of the buckets read: +Inf and _count agree even while others observe. */
-void page_histogram(FILE *page, const char *name, const char *help, const struct histogram_reading *reading,
-                    unsigned fraction_digits)
+void page_histogram(FILE *page, const char *name, const char *help, const struct page_buckets *buckets)
 {
     char bound[DECIMAL_TEXT_LEN_MAX], sum[DECIMAL_TEXT_LEN_MAX];
     uint64_t count = 0;
     page_family(page, name, "histogram", help);
-    for (size_t i = 0; i < reading->bucket_count; i++) {
-        count += reading->counts[i];
-        format_scaled(reading->bounds[i], fraction_digits, bound);
+    for (size_t i = 0; i < buckets->bound_count; i++) {
+        count += buckets->counts[i];
+        format_scaled(buckets->bounds[i], buckets->bound_fraction_digits, bound);
         fprintf(page, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name, bound, count);
     }
-    count += reading->counts[reading->bucket_count];
-    format_scaled(reading->sum, fraction_digits, sum);
+    count += buckets->counts[buckets->bound_count];
+    format_scaled(buckets->sum, buckets->sum_fraction_digits, sum);
     fprintf(page, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %s\n%s_count %" PRIu64 "\n", name, count, name, sum, name,
             count);
 }

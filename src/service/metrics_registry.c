@@ -10,6 +10,7 @@
 #include "metrics.h"
 #include "metrics_names.h"
 #include "metrics_page.h"
+#include "metrics_positions.h"
 #include "metrics_process.h"
 #include "text.h"
 
@@ -77,6 +78,8 @@ static void write_portfolio(FILE *page, const struct metrics_sources *sources)
     page_gauge_scaled(page, NAME("exposure_usdt"), "Total exposure.", portfolio_round(totals.exposure), UNITS);
     page_gauge_scaled(page, NAME("net_exposure_usdt"), "Exposure of longs less that of shorts.",
                       portfolio_round(totals.net_exposure), UNITS);
+    page_gauge_scaled(page, NAME("portfolio_value_usdt"), "Sum of size times price.",
+                      portfolio_round(totals.net_exposure), UNITS);
     page_gauge_scaled(page, NAME("unrealized_pnl_usdt"), "Sum of unrealized PnL.", totals.unrealized_pnl, UNITS);
     page_gauge_scaled(page, NAME("realized_pnl_usdt"), "Sum of realized PnL.", totals.realized_pnl, UNITS);
 }
@@ -86,6 +89,26 @@ static void write_limit(FILE *page, const struct metrics_sources *sources)
     if (!decimal_is_none(sources->exposure_limit))
         page_gauge_scaled(page, NAME("exposure_limit_usdt"), "Exposure above which the limit counts as exceeded.",
                           sources->exposure_limit.units, UNITS);
+}
+
+static void write_positions(FILE *page, const struct metrics_sources *sources)
+{
+    if (sources->survey == NULL)
+        return;
+    const struct survey_result *result = survey_get(sources->survey);
+    if (result != NULL)
+        positions_metrics_write(page, result, clock_wall_us());
+    survey_put(sources->survey, result);
+}
+
+static void write_outstanding(FILE *page, const struct metrics_sources *sources)
+{
+    if (sources->outstanding == NULL)
+        return;
+    page_gauge(page, NAME("unacknowledged_deliveries"), "Deliveries taken and not yet acknowledged.",
+               sources->outstanding(sources->outstanding_context));
+    page_gauge(page, NAME("prefetch"), "Deliveries that the broker gives before some are acknowledged.",
+               sources->prefetch);
 }
 
 static void write_counters(FILE *page)
@@ -125,7 +148,13 @@ static void write_histograms(FILE *page)
         struct histogram_reading reading;
         snprintf(name, sizeof name, NAME("%s"), histogram_names[i].family);
         histogram_read(histogram_names[i].histogram, &reading);
-        page_histogram(page, name, histogram_names[i].help, &reading, histogram_names[i].fraction_digits);
+        struct page_buckets buckets = {.bounds = reading.bounds,
+                                       .counts = reading.counts,
+                                       .bound_count = reading.bucket_count,
+                                       .bound_fraction_digits = histogram_names[i].fraction_digits,
+                                       .sum = reading.sum,
+                                       .sum_fraction_digits = histogram_names[i].fraction_digits};
+        page_histogram(page, name, histogram_names[i].help, &buckets);
     }
 }
 
@@ -212,6 +241,8 @@ size_t metrics_render_prometheus(void *context, char **out)
     write_board(page, sources->board);
     write_portfolio(page, sources);
     write_limit(page, sources);
+    write_positions(page, sources);
+    write_outstanding(page, sources);
     write_counters(page);
     write_refusals(page);
     write_log_lines(page);

@@ -15,6 +15,7 @@
 #include "board.h"
 #include "decimal.h"
 #include "mailbox.h"
+#include "metrics_survey.h"
 #include "portfolio.h"
 
 /* The totals of all committed positions. Thread: any, several at a time. */
@@ -32,6 +33,9 @@ typedef void metrics_routes_fn(void *context, metrics_route_visit_fn *visit, voi
 /* How often a rendered portfolio body could be handed out again, and how often not. Thread: any. */
 typedef void metrics_cache_fn(void *context, uint64_t *hits, uint64_t *misses);
 
+/* Deliveries that are not yet settled. Thread: any. */
+typedef size_t metrics_outstanding_fn(const void *context);
+
 /* Borrowed pointers live as long as anybody renders. A callback that is NULL leaves its families out (or null in JSON).
  */
 struct metrics_sources {
@@ -46,6 +50,10 @@ struct metrics_sources {
     void *routes_context;
     metrics_cache_fn *cache;
     void *cache_context;
+    struct survey *survey; /* NULL: no figures of single positions */
+    metrics_outstanding_fn *outstanding;
+    const void *outstanding_context;
+    uint32_t prefetch;
     struct decimal exposure_limit; /* none: no limit, no series */
     bool rate_limit_enabled;
     uint32_t rate_limit_default; /* a minute */

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "log_writer.h"
 #include "metrics_registry.h"
+#include "metrics_survey.h"
 #include "prices.h"
 #include "publisher.h"
 #include "server.h"
@@ -60,6 +61,9 @@ struct service {
     struct directory *directory;
     struct directory_reader *metrics_reader; /* behind metrics_lock: any loop may render metrics */
     pthread_mutex_t metrics_lock;
+    struct survey *survey; /* what metrics say of single positions */
+    struct mailbox *survey_mailbox;
+    struct actor_thread *survey_thread;
     struct metrics_sources metrics;
     struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 6]; /* all of them, for metrics */
     struct mailbox *shard_mailboxes[SETTINGS_SHARDS_MAX];
@@ -313,6 +317,21 @@ static void make_history(void)
 
 /* ---- HTTP and metrics ---- */
 
+static void make_survey(void)
+{
+    static const uint32_t capacity = 1; /* nobody tells it anything */
+    struct survey_settings survey = {.directory = service.directory,
+                                     .assets_max = service.settings->metrics_assets_max,
+                                     .staleness_us = service.settings->price_staleness_us};
+    service.survey = survey_create(&survey);
+    service.survey_mailbox = mailbox_create("survey", &capacity, 1);
+}
+
+static size_t read_outstanding(const void *context)
+{
+    return consumer_outstanding(context);
+}
+
 static void read_totals(void *context, struct portfolio_totals *out)
 {
     (void)context;
@@ -363,6 +382,10 @@ static enum status make_server(void)
         .totals = read_totals,
         .routes = read_routes,
         .cache = read_cache,
+        .survey = service.survey,
+        .outstanding = read_outstanding,
+        .outstanding_context = service.consumer,
+        .prefetch = settings->prefetch,
         .exposure_limit = settings->portfolio_exposure_limit,
         .rate_limit_enabled = settings->rate_limit_enabled,
         .rate_limit_default = settings->rate_limit_default,
@@ -415,6 +438,7 @@ static void make_parts(const struct settings *settings)
     make_broker_actors();
     make_prices();
     make_history();
+    make_survey();
 }
 
 /* Loads what is stored, then starts the actors from the disk's end to the broker's. */
@@ -443,6 +467,10 @@ static enum status start_actors(void)
         status = prices_start(service.prices);
     if (status == STATUS_OK)
         status = history_start(service.history);
+    if (status == STATUS_OK) {
+        service.survey_thread = actor_start("survey", service.survey, survey_receive, service.survey_mailbox);
+        status = service.survey_thread == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
+    }
     return status;
 }
 
@@ -501,6 +529,7 @@ static void settle_everything(void)
 
 static void stop_actors(void)
 {
+    actor_stop(service.survey_thread);
     prices_stop(service.prices);
     if (!atomic_load(&service.board.superseded))
         settle_everything();

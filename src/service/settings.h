@@ -52,6 +52,7 @@ struct settings {
     int64_t validation_interval_us; /* 0: off */
     bool validation_fix;
     int64_t metrics_cache_ttl_us;
+    uint32_t metrics_assets_max; /* 0: no series of single assets */
     bool use_ws_avg_price;
     struct decimal avg_price_diff_threshold;
     struct decimal size_validation_threshold;

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "metrics_survey.h"
+
 #define FIELD(member) offsetof(struct settings, member), sizeof(((struct settings *)0)->member)
 #define NO_FIELD      0, 0
 
@@ -68,6 +70,8 @@ const struct setting_row setting_rows[] = {
     BOOLEAN(PM "VALIDATION_FIX", validation_fix, "false", "Whether the periodic validation also mends what it finds."),
     WHOLE(PM "METRICS_CACHE_TTL", metrics_cache_ttl_us, "10", 0, 3600, SECOND_US,
           "Seconds that a served portfolio figure may be old at most."),
+    WHOLE(PM "METRICS_ASSETS_MAX", metrics_assets_max, "100", 0, SURVEY_ASSETS_MAX, 1,
+          "Assets with metrics of their own: open ones first, the largest exposures first; 0: none."),
     BOOLEAN(PM "USE_WS_AVG_PRICE", use_ws_avg_price, "true", "Whether the exchange's average price may replace ours."),
     DECIMAL(PM "AVG_PRICE_DIFF_THRESHOLD", avg_price_diff_threshold, "0.001", 1000000, 0,
             "Relative difference above which the exchange's average price replaces ours."),

@@ -58,7 +58,7 @@ def test_gauges_say_what_the_portfolio_says(service, broker, asset):
     for gauge, field in (("exposure_usdt", "total_exposure_usdt"), ("net_exposure_usdt", "net_exposure_usdt"),
                          ("unrealized_pnl_usdt", "total_unrealized_pnl_usdt"), ("realized_pnl_usdt", "total_realized_pnl_usdt"),
                          ("open_positions", "open_positions_count"), ("long_positions", "long_positions_count"),
-                         ("short_positions", "short_positions_count"), ("unpriced_positions", "unpriced_positions_count")):
+                         ("portfolio_value_usdt", "portfolio_value_usdt"), ("short_positions", "short_positions_count"), ("unpriced_positions", "unpriced_positions_count")):
         assert shown[f"position_manager_{gauge}"] == float(portfolio[field]), gauge
 
 
@@ -72,6 +72,49 @@ def test_counters_never_go_down_and_histograms_add_up(service):
     for name in re.findall(r"^# TYPE (\S+) histogram", second, re.M):
         buckets = [value for key, value in after.items() if key.startswith(f"{name}_bucket")]
         assert buckets == sorted(buckets) and buckets[-1] == after[f"{name}_count"], name
+
+
+def of_asset(service, asset):
+    """{family: value} of one asset, by the last look at all positions."""
+    found = {}
+    for key, value in samples(page(service)).items():
+        matched = re.fullmatch(r'position_manager_position_(\w+)\{asset="' + asset + r'",mode="one-way"\}', key)
+        if matched:
+            found[matched[1]] = value
+    return found
+
+
+def test_each_asset_has_series_of_its_own(service, broker, asset):
+    broker.fill(asset, "Sell", "3", "100")
+    wait_until(lambda: of_asset(service, asset).get("size") == -3, what="series of the asset")
+    assert "exposure_usdt" not in of_asset(service, asset) and "price_age_seconds" not in of_asset(service, asset)
+    broker.market(asset, markPrice="90")
+    wait_until(lambda: of_asset(service, asset).get("exposure_usdt") == 270, what="the price")
+    figures = of_asset(service, asset)
+    assert set(figures) == {"size", "exposure_usdt", "unrealized_pnl_usdt", "realized_pnl_usdt", "price_age_seconds", "held_seconds"}
+    assert figures["unrealized_pnl_usdt"] == 30 and figures["realized_pnl_usdt"] == 0
+    assert 0 <= figures["price_age_seconds"] <= figures["held_seconds"] < 120
+    broker.fill(asset, "Buy", "3", "90")
+    wait_until(lambda: of_asset(service, asset).get("size") == 0, what="the end")
+    figures = of_asset(service, asset)
+    assert figures["realized_pnl_usdt"] == 30 and "held_seconds" not in figures
+
+
+def test_only_the_largest_have_series_or_none_at_all(instead, broker, asset, other_asset):
+    """A small one beside one that is larger than all that other tests leave behind."""
+    for one, price in ((asset, "1"), (other_asset, "1000000")):
+        broker.market(one, side="Buy", size="1000", avgPrice=price, markPrice=price)
+    service = instead({"POSITION_MANAGER_METRICS_ASSETS_MAX": "1"})
+    service.expect(asset, size="1000.0"), service.expect(other_asset, size="1000.0")
+    wait_until(lambda: of_asset(service, other_asset).get("size") == 1000, what="series of the larger one")
+    shown = samples(page(service))
+    assert not of_asset(service, asset) and shown["position_manager_assets_without_series"] == shown["position_manager_positions"] - 1
+    assert shown["position_manager_open_position_exposure_usdt_count"] == shown["position_manager_open_positions"] - shown["position_manager_unpriced_positions"]
+    assert service.stop()[0] == 0
+    service.environment["POSITION_MANAGER_METRICS_ASSETS_MAX"] = "0"
+    service.start()
+    wait_until(lambda: "position_manager_assets_without_series" in samples(page(service)), what="a look at all positions")
+    assert "asset=" not in page(service)
 
 
 def test_strangers_make_no_new_series(service):

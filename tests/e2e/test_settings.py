@@ -223,6 +223,7 @@ VALUES = {
     "SHARDS": (["1"], ["0", *WHOLE]), "HTTP_THREADS": (["1"], ["0", *WHOLE]), "TLS_CERT": ([], ["/nowhere/cert.pem"]),
     "TLS_KEY": ([], ["/nowhere/key.pem"]), "SNAPSHOT_INTERVAL": (["0", "3600"], WHOLE), "SNAPSHOT_RETENTION_DAYS": (["1"], ["0", *WHOLE]),
     "VALIDATION_INTERVAL": (["0", "1800"], WHOLE), "VALIDATION_FIX": BOOLEANS, "METRICS_CACHE_TTL": (["0", "10"], WHOLE),
+    "METRICS_ASSETS_MAX": (["0", "1000"], ["1001", *WHOLE]),
     "USE_WS_AVG_PRICE": BOOLEANS, "AVG_PRICE_DIFF_THRESHOLD": (["0", "0.001"], ["-0.1", "1e3", "few", ".5"]),
     "SIZE_VALIDATION_THRESHOLD": (["0", "0.0001"], ["-1", "NaN"]), "ENABLE_TIMESTAMP_RESOLUTION": BOOLEANS,
     "TIMESTAMP_TOLERANCE_SECONDS": (["0", "60"], WHOLE), "PRICE_STALENESS_THRESHOLD": (["1"], WHOLE),
@@ -295,7 +296,7 @@ def test_the_example_names_every_setting_and_works(world):
 
 
 @pytest.mark.parametrize("name, value", [("PORT", "4800"), ("HOST", "0.0.0.0"), ("LOG_LEVEL", "INFO"), ("SERVICE_NAME", "position-manager"), ("SNAPSHOT_INTERVAL", "3600"),
-                                         ("SNAPSHOT_RETENTION_DAYS", "365"), ("VALIDATION_INTERVAL", "1800"), ("VALIDATION_FIX", "false"), ("METRICS_CACHE_TTL", "10"),
+                                         ("SNAPSHOT_RETENTION_DAYS", "365"), ("VALIDATION_INTERVAL", "1800"), ("VALIDATION_FIX", "false"), ("METRICS_CACHE_TTL", "10"), ("METRICS_ASSETS_MAX", "100"),
                                          ("USE_WS_AVG_PRICE", "true"), ("AVG_PRICE_DIFF_THRESHOLD", "0.001"), ("SIZE_VALIDATION_THRESHOLD", "0.0001"),
                                          ("ENABLE_TIMESTAMP_RESOLUTION", "true"), ("TIMESTAMP_TOLERANCE_SECONDS", "0"), ("PRICE_STALENESS_THRESHOLD", "300"),
                                          ("PRICE_API_TIMEOUT", "5"), ("PRICE_API_RETRIES", "3"), ("OPTIMISTIC_LOCK_RETRIES", "3"), ("OPTIMISTIC_LOCK_BACKOFF_BASE", "100"),

@@ -45,7 +45,7 @@ Test(env_example, every_variable_stands_once_below_one_line_of_explanation)
     free(file);
 }
 
-/* The names of contract §7, so that a row that goes missing is noticed. */
+/* The names of contract §7 and METRICS_ASSETS_MAX, so that a row that goes missing is noticed. */
 Test(env_example, the_table_has_every_variable_of_the_contract_and_no_other)
 {
     static const char names[] =
@@ -55,7 +55,7 @@ Test(env_example, the_table_has_every_variable_of_the_contract_and_no_other)
         "PRICE_STALENESS_THRESHOLD PRICE_API_URL PRICE_API_TIMEOUT PRICE_API_RETRIES OPTIMISTIC_LOCK_RETRIES "
         "OPTIMISTIC_LOCK_BACKOFF_BASE RATE_LIMIT_ENABLED RATE_LIMIT_DEFAULT RATE_LIMIT_OVERRIDES "
         "PORTFOLIO_MAX_EXPOSURE_USDT MARKET_QUEUE ORDER_QUEUES JOURNAL_RETENTION_DAYS QUEUE_TYPE "
-        "PORTFOLIO_PUBLISH_INTERVAL_MS MIGRATIONS ASSET_PATTERN PREFETCH "
+        "PORTFOLIO_PUBLISH_INTERVAL_MS MIGRATIONS ASSET_PATTERN PREFETCH METRICS_ASSETS_MAX "
         "POSTGRES_HOST POSTGRES_PORT POSTGRES_DB POSTGRES_USER POSTGRES_PASSWORD "
         "RABBITMQ_HOST RABBITMQ_PORT RABBITMQ_USER RABBITMQ_PASSWORD RABBITMQ_VHOST WS_GATEWAY_URL WS_GATEWAY_API_KEY ";
     size_t count = 0;

@@ -44,11 +44,19 @@ static void give_cache(void *context, uint64_t *hits, uint64_t *misses)
     *misses = figures[1];
 }
 
+static size_t give_outstanding(const void *context)
+{
+    return *(const size_t *)context;
+}
+
 /* Everything that a page can hold, and the mailboxes that it borrows. */
 struct fixture {
     struct board board;
     struct mailbox *mailboxes[3];
     uint64_t cache[2];
+    size_t outstanding;
+    struct directory *directory;
+    struct survey *survey;
     struct metrics_sources sources;
     char *page;
     size_t len;
@@ -57,7 +65,10 @@ struct fixture {
 static void fixture_init(struct fixture *fixture)
 {
     static const uint32_t capacities[] = {7, 100};
-    *fixture = (struct fixture){.cache = {3, 1}};
+    *fixture = (struct fixture){.cache = {3, 1}, .outstanding = 77};
+    fixture->directory = directory_create(1);
+    struct survey_settings survey = {.directory = fixture->directory, .assets_max = 3, .staleness_us = 1};
+    fixture->survey = survey_create(&survey);
     fixture->mailboxes[0] = mailbox_create("shard", capacities, 2);
     fixture->mailboxes[1] = mailbox_create("publisher", capacities, 1);
     fixture->mailboxes[2] = mailbox_create("shard", capacities, 1);
@@ -74,10 +85,26 @@ static void fixture_init(struct fixture *fixture)
                                                 .routes = give_routes,
                                                 .cache = give_cache,
                                                 .cache_context = fixture->cache,
+                                                .survey = fixture->survey,
+                                                .outstanding = give_outstanding,
+                                                .outstanding_context = &fixture->outstanding,
+                                                .prefetch = 8000,
                                                 .exposure_limit = decimal_from_units(150000000),
                                                 .rate_limit_enabled = true,
                                                 .rate_limit_default = 100,
                                                 .key_count = 2};
+}
+
+/* Lets the survey look once, at one open position. */
+static void fixture_survey(struct fixture *fixture)
+{
+    struct position position;
+    position_init(&position, "BTCUSDT", POSITION_MODE_ONE_WAY, (struct uuid){{0}}, 1);
+    position.size = decimal_from_units(DECIMAL_ONE);
+    position.opened_at_us = 1;
+    (void)directory_publish(directory_part(fixture->directory, 0), &position);
+    struct actor_time now = {.wall_us = clock_wall_us(), .steady_us = 1};
+    (void)survey_receive(fixture->survey, NULL, 0, now);
 }
 
 static void fixture_render(struct fixture *fixture)
@@ -92,6 +119,8 @@ static void fixture_finish(struct fixture *fixture)
 {
     for (size_t i = 0; i < 3; i++)
         mailbox_destroy(fixture->mailboxes[i]);
+    survey_destroy(fixture->survey);
+    directory_destroy(fixture->directory);
     free(fixture->page);
 }
 
@@ -127,6 +156,7 @@ Test(metrics_registry, promtool_accepts_the_page_without_a_word, .timeout = 120)
     char said[4096];
     fixture_init(&fixture);
     histogram_observe(HISTOGRAM_HTTP_SECONDS, 1234);
+    fixture_survey(&fixture);
     fixture_render(&fixture);
     int code = promtool_exit_code(fixture.page, fixture.len, said, sizeof said);
     cr_expect_neq(code, 127, "promtool is missing: apt-get install prometheus");
@@ -222,9 +252,10 @@ Test(metrics_registry, each_family_is_one_piece_and_no_series_stands_twice)
     static struct grammar grammar;
     struct fixture fixture;
     fixture_init(&fixture);
+    fixture_survey(&fixture);
     fixture_render(&fixture);
     check_grammar(&grammar, fixture.page);
-    cr_expect_gt(grammar.family_count, 55u);
+    cr_expect_gt(grammar.family_count, 70u);
     fixture_finish(&fixture);
 }
 
@@ -293,6 +324,9 @@ Test(metrics_registry, gauges_say_what_their_sources_say)
         "position_manager_unpriced_positions 1",
         "position_manager_exposure_usdt 123456790246912.89012345",
         "position_manager_net_exposure_usdt -15",
+        "position_manager_portfolio_value_usdt -15",
+        "position_manager_unacknowledged_deliveries 77",
+        "position_manager_prefetch 8000",
         "position_manager_unrealized_pnl_usdt -0.00000001",
         "position_manager_realized_pnl_usdt 2.5",
         "position_manager_exposure_limit_usdt 1.5",
@@ -388,7 +422,8 @@ Test(metrics_registry, sources_that_are_not_there_leave_their_families_out)
         .board = &fixture.board, .version = "1", .revision = "r", .exposure_limit = DECIMAL_NONE};
     fixture_render(&fixture);
     check_grammar(&grammar, fixture.page);
-    static const char *const absent[] = {"usdt", "http_requests_total", "mailbox_depth", "cache", "_positions "};
+    static const char *const absent[] = {"usdt",          "prefetch", "position_held", "http_requests_total",
+                                         "mailbox_depth", "cache",    "_positions "};
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
         cr_expect_null(strstr(fixture.page, absent[i]), "%s", absent[i]);
     cr_expect_eq(promtool_exit_code(fixture.page, fixture.len, said, sizeof said), 0, "%s", said);

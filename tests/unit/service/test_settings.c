@@ -113,6 +113,7 @@ Test(settings, what_is_set_is_taken_over)
         {PM "SNAPSHOT_INTERVAL", "0"},
         {PM "VALIDATION_INTERVAL", "0"},
         {PM "METRICS_CACHE_TTL", "0"},
+        {PM "METRICS_ASSETS_MAX", "0"},
         {PM "TIMESTAMP_TOLERANCE_SECONDS", "2"},
         {PM "PRICE_API_TIMEOUT", "7"},
         {PM "PORTFOLIO_MAX_EXPOSURE_USDT", "1000000.5"},
@@ -139,6 +140,7 @@ Test(settings, what_is_set_is_taken_over)
     cr_expect_eq(s.snapshot_interval_us, 0);
     cr_expect_eq(s.validation_interval_us, 0);
     cr_expect_eq(s.metrics_cache_ttl_us, 0);
+    cr_expect_eq(s.metrics_assets_max, 0u);
     cr_expect_eq(s.timestamp_tolerance_us, 2000000);
     cr_expect_eq(s.price_api_timeout_ms, 7000u);
     cr_expect_eq(tenthousandths(s.portfolio_exposure_limit), 10000005000);
