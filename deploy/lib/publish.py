@@ -95,7 +95,10 @@ def demo(channel, rate, seconds):
                                                 "timestamp": now(), "data": data})
             sent += 1
             if sent % rate == 0:
-                print(f"\r{sent} events published (Ctrl-C ends it)", end="", flush=True)
+                if sys.stdout.isatty():
+                    print(f"\r{sent} events published (Ctrl-C ends it)", end="", flush=True)
+                elif sent % (60 * rate) == 0:
+                    print(f"{sent} events published", flush=True)
             time.sleep(max(0.0, started + sent / rate - time.monotonic()))
     except KeyboardInterrupt:
         pass
