@@ -51,6 +51,12 @@ Test(frames, cancel_names_the_consumer_and_wants_no_answer)
     expect("cancel", "\x01\x00\x01\x00\x00\x00\x0B\x00\x3C\x00\x1E\x05pm-AB\x01\xCE", 19);
 }
 
+Test(frames, question_is_a_flow_that_is_active)
+{
+    frames_question(&frames);
+    expect("question", "\x01\x00\x01\x00\x00\x00\x05\x00\x14\x00\x14\x01\xCE", 13);
+}
+
 Test(frames, publication_is_method_header_and_body)
 {
     const struct frames_header headers[] = {{.name = "trace_id", .text = "t1", .len = 2}};
