@@ -19,8 +19,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <h2o/http1.h>
+
 #include "check.h"
 #include "clock.h"
+#include "h2_frames.h"
 #include "log.h"
 #include "metrics.h"
 #include "tsan.h"
@@ -39,10 +42,28 @@ static bool has_room(const struct loop *loop)
     return atomic_load_explicit(&loop->shared->connections, memory_order_relaxed) < loop->shared->connections_max;
 }
 
+/* Whose connection begins with the preface of HTTP/2 is watched from its first frame on. */
+static void on_first_bytes(h2o_socket_t *socket, const char *error)
+{
+    struct loop *loop = socket->data;
+    if (error != NULL) {
+        h2o_socket_close(socket);
+        return;
+    }
+    enum preface preface = preface_look(socket->input->bytes, socket->input->size);
+    if (preface == PREFACE_UNSURE)
+        return;
+    connection_hand_over(socket->on_close.data);
+    if (preface == PREFACE_HTTP2)
+        frames_accept(&loop->accept, socket);
+    else
+        h2o_http1_accept(&loop->accept, socket, *h2o_get_timestamp(&loop->context, NULL, NULL));
+}
+
 static void loop_take(struct loop *loop, h2o_socket_t *socket)
 {
     int timeout_ms = USER_TIMEOUT_MS;
-    if (!has_room(loop)) {
+    if (!has_room(loop) && !guard_make_room(&loop->guard)) {
         metric_add(METRIC_HTTP_CONNECTIONS_REFUSED, 1);
         LOG_EVENT(LOG_LEVEL_WARNING, "http_connection_refused", NULL,
                   log_int("connections_max", loop->shared->connections_max));
@@ -51,7 +72,13 @@ static void loop_take(struct loop *loop, h2o_socket_t *socket)
     }
     (void)setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
     guard_watch(&loop->guard, socket);
-    h2o_accept(&loop->accept, socket);
+    if (loop->accept.ssl_ctx != NULL) {
+        connection_hand_over(socket->on_close.data);
+        h2o_accept(&loop->accept, socket);
+        return;
+    }
+    socket->data = loop;
+    h2o_socket_read_start(socket, on_first_bytes);
 }
 
 static void loop_accept(struct loop *loop, int count_max)
@@ -105,6 +132,7 @@ static void loop_turn(struct loop *loop, int wait_ms)
         LOG_EVENT(LOG_LEVEL_ERROR, "http_loop_failed", NULL, log_int("errno", errno));
     if (is_waiting)
         inquiries_finish_wait(&loop->inquiries);
+    frames_watch_new(&loop->context);
     loop->guard.now_us = clock_steady_us();
     atomic_store_explicit(&loop->turned_at_us, loop->guard.now_us, memory_order_relaxed);
 }
@@ -115,6 +143,7 @@ static void loop_serve(struct loop *loop)
     while (!atomic_load(&loop->shared->stopping)) {
         loop_turn(loop, TURN_MS);
         if (loop->guard.now_us >= sweep_at_us) {
+            frames_sweep(&loop->context);
             guard_sweep(&loop->guard, loop->guard.now_us);
             inquiries_sweep(&loop->inquiries, loop->guard.now_us);
             sweep_at_us = loop->guard.now_us + SWEEP_US;

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "encode.h"
+#include "h2_frames.h"
 #include "guard.h"
 #include "log.h"
 #include "loop.h"
@@ -128,8 +129,8 @@ static route_answer_fn *find_answer(struct request *request)
 int on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
     (void)handler;
-    struct connection *connection = connection_of(req);
-    if (!connection_begin(connection)) {
+    frames_watch_request(req);
+    if (!connection_begin(connection_of(req))) {
         req->http1_is_persistent = 0;
         req->res.status = 503;
         h2o_send_inline(req, NULL, 0);
@@ -137,7 +138,7 @@ int on_request(h2o_handler_t *handler, h2o_req_t *req)
     }
     /* A bomb of tiny HTTP/2 header fields costs 70 times its size a stream: the connection goes before more come. */
     if (req->headers.size > GUARD_HEADERS_MAX && req->version >= 0x200)
-        connection_cut(connection);
+        connection_refuse(connection_of(req), "too many header fields");
     struct request *request = request_create(req);
     if (!pass_form(request))
         return 0;

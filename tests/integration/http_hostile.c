@@ -90,17 +90,21 @@ Test(http_hostile, bodies_up_to_a_mebibyte_pass_and_chunks_beyond_are_refused)
     cr_expect(has(answer, "PAYLOAD_TOO_LARGE"));
 }
 
-Test(http_hostile, http2_resets_the_stream_of_a_larger_body)
+Test(http_hostile, http2_says_why_a_larger_body_is_refused)
 {
-    static char upload[2 * MIB];
-    static struct answer answer;
-    struct ask how = {.method = "POST",
-                      .key = KEY,
-                      .upload = upload,
-                      .upload_len = sizeof upload,
-                      .version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE};
-    cr_expect_neq(ask_raw("/api/v1/positions", how, &answer), CURLE_OK);
-    cr_expect_eq(get("/api/v1/positions")->code, 200);
+    static char upload[20 * MIB];
+    static const size_t sizes[] = {MIB + 1, 2 * MIB, 10 * MIB, 20 * MIB};
+    struct ask how = {.method = "POST", .key = KEY, .upload = upload, .version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        how.upload_len = sizes[i];
+        struct answer *answer = ask("/api/v1/positions", how);
+        cr_expect_eq(answer->code, 413, "%zu: %ld", sizes[i], answer->code);
+        cr_expect(has(answer, "PAYLOAD_TOO_LARGE"), "%zu", sizes[i]);
+        cr_expect(header_of(answer, "ratelimit-limit") != NULL, "%zu", sizes[i]);
+    }
+    how = (struct ask){.method = "POST", .upload = upload, .upload_len = 2 * MIB, .version = how.version};
+    cr_expect_eq(ask("/api/v1/positions", how)->code, 401, "without a key nothing else is told");
+    cr_expect(connections_fall_to(0, 5000000));
 }
 
 Test(http_hostile, what_is_no_http_is_refused_and_the_server_lives)

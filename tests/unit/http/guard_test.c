@@ -27,6 +27,7 @@ static void set_up(void)
     bench.peer = pair[1];
     guard_watch(&bench.guard, bench.socket);
     bench.connection = bench.socket->on_close.data;
+    connection_hand_over(bench.connection);
 }
 
 static void tear_down(void)
@@ -64,7 +65,7 @@ Test(guard, an_answer_that_is_not_taken_ends_the_connection)
 Test(guard, bytes_that_move_keep_a_slow_reader_connected)
 {
     cr_expect(connection_begin(bench.connection));
-    for (int64_t at_us = 0; at_us < GUARD_QUIET_US; at_us += GUARD_STALL_US / 2) {
+    for (int64_t at_us = 0; at_us <= GUARD_ANSWER_US; at_us += GUARD_STALL_US / 2) {
         bench.socket->bytes_written += 100;
         guard_sweep(&bench.guard, at_us);
     }
