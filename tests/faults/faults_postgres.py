@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import psycopg2
 from scene import IS_LONG, Fault, lasting
@@ -152,6 +153,54 @@ class RowLocked(Locked):
             assert after[self.asset] == before[self.asset], "the lock holds nothing up"
 
 
+class SlowDisk(Fault):
+    """Every commit waits for a disk that takes its time. The server runs with fsync, and with a library that delays it."""
+    truth = staticmethod(work_is_held_up)
+    seconds = lasting(4.0, 20.0)
+    delay_ms = 800
+
+    def prepare(self):
+        library = os.path.join(self.neighbours.directory, "slow_disk.so")
+        self.delay_path = os.path.join(self.neighbours.directory, "slow-disk")
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, str(Path(__file__).parent / "slow_disk.c"), "-ldl"], check=True)
+        self.delay(0)
+        self.restart(fsync="on", environment={"LD_PRELOAD": library, "PM_SLOW_DISK": self.delay_path})
+        return None
+
+    def unmake(self):
+        self.delay(0)
+        self.restart()
+
+    def restart(self, **how):
+        self.neighbours.postgres_stop("fast")
+        self.neighbours.postgres_start(**how)
+
+    def delay(self, milliseconds):
+        if not os.path.exists(self.delay_path):
+            Path(self.delay_path).write_bytes(bytes(8))
+        with open(self.delay_path, "r+b") as file:
+            file.write(milliseconds.to_bytes(8, "little"))
+
+    def begin(self):
+        self.delay(self.delay_ms)
+        # The sessions of the tests do not wait for the disk, unless they ask to.
+        started = time.monotonic()
+        self.scene.sql("set synchronous_commit = on; create table if not exists slow (n integer); insert into slow values (1)")
+        assert time.monotonic() - started > self.delay_ms / 1000, "the library is not in the way"
+
+    def end(self):
+        self.delay(0)
+
+    def mend(self):
+        self.end()
+
+
+class VerySlowDisk(SlowDisk):
+    """So slow that an answer cannot be told from none: /health says that the database does not answer."""
+    truth = staticmethod(database_is_gone)
+    delay_ms = 3500
+
+
 class SmallDisk(Fault):
     """Something of the server lies on a small disk, which gets full. Needs the right to mount."""
     truth = staticmethod(work_is_held_up)
@@ -257,4 +306,5 @@ FAULTS = {"PostgreSQL: immediate stop": Crashed, "PostgreSQL: immediate stop, id
           "PostgreSQL: frozen": Frozen, "PostgreSQL: frozen, idle": FrozenIdle}
 if IS_LONG:
     FAULTS["PostgreSQL: away for 20 s"] = Away
-SMALL_DISKS = {"PostgreSQL: disk full": DiskFull, "PostgreSQL: disk of the log full": LogDiskFull}
+BAD_DISKS = {"PostgreSQL: fsync takes 0.8 s": SlowDisk, "PostgreSQL: fsync takes 3.5 s": VerySlowDisk,
+             "PostgreSQL: disk full": DiskFull, "PostgreSQL: disk of the log full": LogDiskFull}

@@ -5,7 +5,7 @@ import time
 
 from scene import IS_LONG, Fault, lasting
 from watch import anything, queue_is_gone
-from world import MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE
+from world import MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE, wait_until
 
 
 class Killed(Fault):
@@ -95,13 +95,31 @@ class QueueDeleted(Fault):
     queue = ORDER_QUEUE
 
     def begin(self):
+        before = self.cancellations()
         connection = self.neighbours.amqp(self.scene.name)
         connection.channel().queue_delete(self.queue)
         connection.close()
+        if self.queue != POSITION_QUEUE:
+            wait_until(lambda: self.cancellations() > before, 10, "the consumer being cancelled")
+
+    def cancellations(self):
+        return len([line for line in self.scene.service.log() if line.get("event") == "consumer_cancelled"])
 
 
 class MarketQueueDeleted(QueueDeleted):
     queue = MARKET_QUEUE
+
+
+class QueueProcessKilled(Fault):
+    """The broker starts it anew, and gives out again what it had given out."""
+    truth = staticmethod(anything)
+    seconds = 1.0
+
+    def begin(self):
+        killed = self.scene.servers.erlang(
+            f'length([exit(amqqueue:get_pid(Q), kill) || Q <- rabbit_amqqueue:list(<<"{self.scene.name}">>), '
+            f'element(4, amqqueue:get_name(Q)) =:= <<"{ORDER_QUEUE}">>]).')
+        assert killed.startswith("{ok, 1}"), killed
 
 
 class AnnouncementsDeleted(QueueDeleted):
@@ -116,7 +134,8 @@ class AnnouncementsDeleted(QueueDeleted):
 FAULTS = {"RabbitMQ: kill -9": Killed, "RabbitMQ: kill -9, idle": KilledIdle,
           "RabbitMQ: stop_app": AppStopped, "RabbitMQ: memory alarm": MemoryAlarm,
           "RabbitMQ: frozen": Frozen, "RabbitMQ: frozen, idle": FrozenIdle,
-          "RabbitMQ: connections closed": ConnectionsClosed, "RabbitMQ: order queue deleted": QueueDeleted,
-          "RabbitMQ: market queue deleted": MarketQueueDeleted, "RabbitMQ: announcement queue deleted": AnnouncementsDeleted}
+          "RabbitMQ: connections closed": ConnectionsClosed, "RabbitMQ: order queue deleted, consumer cancelled": QueueDeleted,
+          "RabbitMQ: queue process killed": QueueProcessKilled,
+          "RabbitMQ: market queue deleted, consumer cancelled": MarketQueueDeleted, "RabbitMQ: announcement queue deleted": AnnouncementsDeleted}
 if IS_LONG:
     FAULTS["RabbitMQ: away for 20 s"] = Away

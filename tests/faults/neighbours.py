@@ -29,12 +29,13 @@ class Neighbours:
         output = subprocess.run([script, "start", self.directory], check=True, stdout=subprocess.PIPE, text=True).stdout
         self.servers = Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
 
-    def shell(self, function, *arguments, check=True):
+    def shell(self, function, *arguments, check=True, environment=None):
         """Runs one function of deploy/lib."""
         sources = "".join(f'. "{ROOT}/deploy/lib/{library}.sh"; ' for library in LIBRARIES)
         script = f'set -euo pipefail; export PM_RABBITMQ_USER=guest PM_RABBITMQ_PASSWORD=guest; {sources} "$@"'
         return subprocess.run(["bash", "-c", script, "bash", function, *map(str, arguments)], check=check, text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**os.environ, **(environment or {})}).stdout
 
     def destroy(self):
         subprocess.run([str(ROOT / "tests" / "tools" / "servers.sh"), "stop", self.directory], check=False)
@@ -58,8 +59,8 @@ class Neighbours:
             except ProcessLookupError:
                 pass
 
-    def postgres_start(self):
-        self.shell("pm_postgres_start", self.directory, "off")
+    def postgres_start(self, fsync="off", environment=None):
+        self.shell("pm_postgres_start", self.directory, fsync, environment=environment)
 
     def postgres_bin(self, program):
         return os.path.join(self.shell("pm_postgres_bin").strip(), program)

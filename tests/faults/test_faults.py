@@ -21,10 +21,10 @@ def test_nothing_is_lost_or_counted_twice(scene, record, rounds, name):
     record(scene.suffer(name, FAULTS[name](scene), rounds))
 
 
-@pytest.mark.parametrize("name", faults_postgres.SMALL_DISKS)
-def test_a_full_disk_loses_nothing(scene, record, rounds, name):
+@pytest.mark.parametrize("name", faults_postgres.BAD_DISKS)
+def test_a_bad_disk_loses_nothing(scene, record, rounds, name):
     scene.run()
-    fault = faults_postgres.SMALL_DISKS[name](scene)
+    fault = faults_postgres.BAD_DISKS[name](scene)
     try:
         obstacle = fault.prepare()
         if obstacle is None:
