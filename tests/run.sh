@@ -7,6 +7,7 @@
 #   tests/run.sh faults              every fault; the run of everything has only the random kills and the stop
 #   tests/run.sh [-k] <name>         every test whose name contains it: ctest's, Criterion's and pytest's alike
 #   tests/run.sh recount-full        the big recount: 200,000 executions and 200,000 market events, also around crashes
+#   tests/run.sh big-tables          a year of snapshots read and forgotten, a million older ones taken over, with figures
 #   tests/run.sh compose             the image and the compose file on a Docker Engine of its own (tests/deploy/heavy_compose.py)
 #   tests/run.sh package             the package in a bare Debian (tests/deploy/heavy_package.py)
 #
@@ -26,6 +27,7 @@ kinds=()
 name=""
 fast=no
 recount_full=no
+big_tables=no
 heavy=""
 passed=0
 failed=0
@@ -71,9 +73,10 @@ parse_arguments() {
             shift
             ;;
         recount-full) recount_full=yes ;;
+        big-tables) big_tables=yes ;;
         compose | package) heavy=$1 ;;
         -h | --help)
-            sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         -*) pm_die "unknown option $1; see tests/run.sh --help" ;;
@@ -218,6 +221,15 @@ run_heavy() {
     grep -E "^$heavy: " "$logs/$heavy.log" || true
 }
 
+# With a disk that commits have to wait for: the figures are about waiting.
+run_big_tables() {
+    build default
+    export PM_TEST_FSYNC=on
+    start_servers
+    run_pytest "big-tables" -s tests/e2e/big_tables.py
+    grep -oE 'big-tables: .*' "$logs/big-tables.log" || true
+}
+
 # The whole service in a sanitizer build: the ways of every kind of message, restarts, and a recount around kills.
 run_service_under() {
     build "$1"
@@ -252,6 +264,8 @@ scratch=$(mktemp -d /tmp/pm-tests.XXXXXX)
 chmod 755 "$scratch"
 if [ "$recount_full" = yes ]; then
     run_recount_full
+elif [ "$big_tables" = yes ]; then
+    run_big_tables
 elif [ -n "$heavy" ]; then
     run_heavy
 elif [ -n "$name" ]; then

@@ -5,7 +5,7 @@
 #   tests/tools/servers.sh stop <dir>             stops both and removes what they left
 #   tests/tools/servers.sh ctl <dir> <arguments>  rabbitmqctl of that node
 #
-# Nothing of a test has to survive a power cut, so PostgreSQL runs without fsync here.
+# Nothing of a test has to survive a power cut, so PostgreSQL runs without fsync here, unless PM_TEST_FSYNC is on.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -21,7 +21,7 @@ start() {
     chmod 755 "$1"
     pm_rabbitmq_start "$1" &
     local broker=$!
-    pm_postgres_start "$1" off
+    pm_postgres_start "$1" "${PM_TEST_FSYNC:-off}"
     wait "$broker"
     printf '#!/bin/bash\nexec "%s/tests/tools/servers.sh" ctl "%s" "$@"\n' "$root" "$1" >"$1/rabbitmqctl"
     chmod 755 "$1/rabbitmqctl"
