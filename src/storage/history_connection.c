@@ -18,6 +18,16 @@ enum {
 /* A server that says nothing for so long is as good as gone; a job may sort a large table. */
 static const int answer_timeouts_ms[LINE_COUNT] = {[LINE_QUICK] = 5000, [LINE_CHECKS] = 60000, [LINE_JOBS] = 600000};
 
+/*
+ * Large tables are walked along an index: a page of history up to its limit, rather than reading all of a position's to
+ * sort them, and batches even where the planner, not knowing how many follow, would scan. The statistics of a table
+ * that has just grown would tell it otherwise.
+ */
+static const char *const planner_settings[LINE_COUNT] = {
+    [LINE_QUICK] = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off",
+    [LINE_JOBS] = "SET enable_seqscan = off",
+};
+
 bool history_line_is_open(const struct history *history, enum history_line line)
 {
     return history->connected && pg_is_open(&history->lines[line]);
@@ -86,9 +96,8 @@ static enum status open_line(struct history *history, size_t i)
     if (status != STATUS_OK)
         return status;
     connection->timeout_ms = answer_timeouts_ms[i];
-    /* Batches against large tables go by an index even where the planner, not knowing how many follow, would scan. */
-    if (i == LINE_JOBS) {
-        const enum status planned = pg_query(connection, "SET enable_seqscan = off", 0, NULL, NULL);
+    if (planner_settings[i] != NULL) {
+        const enum status planned = pg_query(connection, planner_settings[i], 0, NULL, NULL);
         if (planned != STATUS_OK)
             return planned;
     }
