@@ -52,5 +52,5 @@ LABEL org.opencontainers.image.title="position-manager" \
 USER 10001:10001
 EXPOSE 4800
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/usr/bin/position-manager", "--check-health"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 CMD ["/usr/bin/position-manager", "--check-health"]
 ENTRYPOINT ["/usr/bin/position-manager"]

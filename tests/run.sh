@@ -218,7 +218,7 @@ run_recount_full() {
 run_heavy() {
     build default
     run_pytest "$heavy" -s "tests/deploy/heavy_$heavy.py"
-    grep -E "^$heavy: " "$logs/$heavy.log" || true
+    grep -E "^[.]*$heavy: " "$logs/$heavy.log" | sed 's/^[.]*//' || true
 }
 
 # With a disk that commits have to wait for: the figures are about waiting.
@@ -260,6 +260,7 @@ run_kinds() {
 
 parse_arguments "$@"
 pm_packages_need "${PM_PACKAGES_RUN[@]}" "${PM_PACKAGES_TEST[@]}"
+if [ "$heavy" = compose ]; then pm_packages_need "${PM_PACKAGES_COMPOSE[@]}"; fi
 scratch=$(mktemp -d /tmp/pm-tests.XXXXXX)
 chmod 755 "$scratch"
 if [ "$recount_full" = yes ]; then

@@ -10,7 +10,9 @@ PM_PACKAGES_RUN=(gcc libc6-dev cmake ninja-build pkg-config libpq-dev librabbitm
     libck-dev libcurl4-openssl-dev libssl-dev libxxhash-dev libsystemd-dev postgresql rabbitmq-server openssl curl python3-pika)
 # shellcheck disable=SC2034
 PM_PACKAGES_TEST=(libcriterion-dev python3-psycopg2 python3-pytest python3-httpx python3-h2 clang libclang-rt-dev
-    clang-format shellcheck prometheus nghttp2-client)
+    clang-format shellcheck prometheus nghttp2-client docker-compose python3-yaml)
+# shellcheck disable=SC2034
+PM_PACKAGES_COMPOSE=(docker.io docker-compose debootstrap)
 
 # pm_say <words…>: one line for the person who waits, on standard error.
 pm_say() { printf '%s\n' "$*" >&2; }
@@ -83,6 +85,7 @@ if command -v systemctl >/dev/null; then
         case "$package" in
         postgresql | rabbitmq-server | prometheus)
             systemctl --quiet disable "$package.service" 2>/dev/null || true ;;
+        docker.io) systemctl --quiet disable docker.service docker.socket containerd.service 2>/dev/null || true ;;
         esac
     done
 fi
