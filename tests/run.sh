@@ -4,7 +4,8 @@
 #   tests/run.sh                     everything, also under AddressSanitizer, UBSan and ThreadSanitizer
 #   tests/run.sh --fast              everything, without the sanitizer builds
 #   tests/run.sh unit e2e            only these kinds: unit race simulation fuzz tidy alarm integration faults e2e deploy
-#   tests/run.sh faults              every fault; the run of everything has only the random kills and the stop
+#   tests/run.sh faults              every fault; the run of everything has the random kills, the stop and a few fail points
+#   tests/run.sh faults-full         every fault at full length, 200 rounds of random kills, a backlog of a million: an hour
 #   tests/run.sh [-k] <name>         every test whose name contains it: ctest's, Criterion's and pytest's alike
 #   tests/run.sh recount-full        the big recount: 200,000 executions and 200,000 market events, also around crashes
 #   tests/run.sh big-tables          a year of snapshots read and forgotten, a million older ones taken over, with figures
@@ -73,6 +74,10 @@ parse_arguments() {
             shift
             ;;
         recount-full) recount_full=yes ;;
+        faults-full)
+            export PM_FAULTS_LONG=1 PM_FAULTS_STORM=${PM_FAULTS_STORM:-200} PM_FAULTS_BACKLOG=${PM_FAULTS_BACKLOG:-1000000}
+            kinds+=(faults)
+            ;;
         big-tables) big_tables=yes ;;
         compose | package) heavy=$1 ;;
         -h | --help)
@@ -239,10 +244,14 @@ run_service_under() {
 }
 
 run_kinds() {
-    # All faults take as long as all the rest; with everything else go the random kills, the stop and the audit's own tests.
+    # All faults take as long as all the rest; with everything else go some of each sort, within a minute.
     local faults=(tests/faults)
     if [ "${#kinds[@]}" = 0 ]; then
-        faults=(tests/faults/test_storm.py tests/faults/test_stop.py tests/faults/test_audit.py)
+        local crash="tests/faults/test_fail_points.py::test_a_crash_at_any_point_loses_nothing_and_counts_nothing_twice"
+        faults=(tests/faults/test_storm.py tests/faults/test_stop.py tests/faults/test_audit.py
+            "$crash[fail point: crash at commit_sent]" "$crash[fail point: crash at before_announcement]"
+            "$crash[fail point: crash at after_confirm]" tests/faults/test_fail_points.py::test_every_point_is_tried
+            tests/faults/test_fail_points.py::test_a_point_that_is_none_stops_the_start)
         kinds=("${kinds_all[@]}")
     fi
     if wants integration faults e2e deploy; then start_servers; fi
