@@ -249,8 +249,8 @@ run_kinds() {
     if [ "${#kinds[@]}" = 0 ]; then
         local crash="tests/faults/test_fail_points.py::test_a_crash_at_any_point_loses_nothing_and_counts_nothing_twice"
         faults=(tests/faults/test_storm.py tests/faults/test_stop.py tests/faults/test_audit.py
-            "$crash[fail point: crash at commit_sent]" "$crash[fail point: crash at before_announcement]"
-            "$crash[fail point: crash at after_confirm]" tests/faults/test_fail_points.py::test_every_point_is_tried
+            "${crash}[fail point: crash at commit_sent]" "${crash}[fail point: crash at before_announcement]"
+            "${crash}[fail point: crash at after_confirm]" tests/faults/test_fail_points.py::test_every_point_is_tried
             tests/faults/test_fail_points.py::test_a_point_that_is_none_stops_the_start)
         kinds=("${kinds_all[@]}")
     fi
