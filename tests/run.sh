@@ -11,6 +11,7 @@
 #   tests/run.sh big-tables          a year of snapshots read and forgotten, a million older ones taken over, with figures
 #   tests/run.sh compose             the image and the compose file on a Docker Engine of its own (tests/deploy/heavy_compose.py)
 #   tests/run.sh package             the package in a bare Debian (tests/deploy/heavy_package.py)
+#   tests/run.sh documents           the pages that build and start everything (tests/deploy/heavy_documents.py)
 #
 # The last line is "N passed, N failed"; the exit status is 0 only if something ran and nothing failed. Logs are kept in
 # build/test-logs. Servers listen on the loopback address, live in a directory below /tmp, and are gone afterwards.
@@ -79,7 +80,7 @@ parse_arguments() {
             kinds+=(faults)
             ;;
         big-tables) big_tables=yes ;;
-        compose | package) heavy=$1 ;;
+        compose | package | documents) heavy=$1 ;;
         -h | --help)
             sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
@@ -270,6 +271,7 @@ run_kinds() {
 parse_arguments "$@"
 pm_packages_need "${PM_PACKAGES_RUN[@]}" "${PM_PACKAGES_TEST[@]}"
 if [ "$heavy" = compose ]; then pm_packages_need "${PM_PACKAGES_COMPOSE[@]}"; fi
+if [ "$heavy" = package ]; then pm_packages_need "${PM_PACKAGES_PACKAGE[@]}"; fi
 scratch=$(mktemp -d /tmp/pm-tests.XXXXXX)
 chmod 755 "$scratch"
 if [ "$recount_full" = yes ]; then

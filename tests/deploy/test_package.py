@@ -69,16 +69,6 @@ def test_maintainer_scripts_are_clean(root):
     run("shellcheck", *(str(root / "deploy/debian" / script) for script in ("postinst", "prerm", "postrm")))
 
 
-@pytest.mark.skipif(shutil.which("lintian") is None, reason="needs lintian")
-def test_lintian_has_nothing_to_say_but_what_is_meant(package):
-    # Read by root only, since it has passwords in it. Called by hand, since deb-systemd-invoke would wait for the
-    # database, and debhelper is not there to do the rest.
-    meant = ("non-standard-file-perm 0640", "maintainer-script-calls-systemctl")
-    done = subprocess.run(["lintian", "--allow-root", str(package)], stdout=subprocess.PIPE, text=True)
-    found = [line for line in done.stdout.splitlines() if line[:2] in ("E:", "W:") and not any(word in line for word in meant)]
-    assert not found, done.stdout
-
-
 def test_the_manual_page_names_every_option_and_no_other(root, binary):
     page = (root / "deploy/man/position-manager.8").read_text().replace("\\-", "-")
     options = page[page.index(".SH OPTIONS"):page.index(".SH SETTINGS")]
