@@ -209,7 +209,7 @@ static enum status parse_epoch_ms(const char *text, size_t len, int64_t *out_us)
     return STATUS_OK;
 }
 
-enum status time_parse(const char *text, size_t len, int64_t *out_us)
+enum status time_parse_early(const char *text, size_t len, int64_t *out_us)
 {
     if (is_digits(text, len))
         return parse_epoch_ms(text, len, out_us);
@@ -222,7 +222,19 @@ enum status time_parse(const char *text, size_t len, int64_t *out_us)
     if (!take_clock(&reader, &clock_us) || !take_offset(&reader, &offset_us) || reader.at != reader.end)
         return STATUS_BAD_TIME;
     int64_t us = days * US_PER_DAY + clock_us - offset_us;
-    if (us < 0 || us > TIME_US_MAX)
+    if (us < TIME_US_MIN || us > TIME_US_MAX)
+        return STATUS_BAD_TIME;
+    *out_us = us;
+    return STATUS_OK;
+}
+
+enum status time_parse(const char *text, size_t len, int64_t *out_us)
+{
+    int64_t us;
+    const enum status status = time_parse_early(text, len, &us);
+    if (status != STATUS_OK)
+        return status;
+    if (us < 0)
         return STATUS_BAD_TIME;
     *out_us = us;
     return STATUS_OK;

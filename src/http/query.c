@@ -167,5 +167,5 @@ enum status query_time(const struct query_value *value, int64_t *out_us)
     memcpy(text, value->text, value->len + 1);
     if (value->len >= SECONDS_LEN + OFFSET_LEN && text[value->len - OFFSET_LEN] == ' ')
         text[value->len - OFFSET_LEN] = '+';
-    return time_parse(text, value->len, out_us);
+    return time_parse_early(text, value->len, out_us);
 }

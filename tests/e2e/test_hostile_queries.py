@@ -120,6 +120,16 @@ def test_paging_at_its_ends_is_answered(service, held, query):
     assert service.get(f"/api/v1/positions/QUERYUSDT/snapshots?{query}").json() == {"snapshots": [], "count": 0}
 
 
+@pytest.mark.parametrize("time", ["1969-12-31T23:59:59Z", "1900-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00%2B14:00"])
+def test_a_time_before_1970_is_a_time_before_everything(service, held, time):
+    path = "/api/v1/positions/QUERYUSDT/snapshots"
+    assert service.http.post("/api/v1/positions/QUERYUSDT/snapshot?mode=one-way").status_code == 201
+    listed = service.get(path).json()
+    assert listed["count"] >= 1 and service.get(f"{path}?from={time}").json() == listed
+    assert service.get(f"{path}?to={time}").json() == {"snapshots": [], "count": 0}
+    assert service.get(f"{path}?at={time}").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/api/v1/positions/%", "/api/v1/positions/%zz", "/api/v1/positions/%ff%fe", "/api/v1/positions/" + "A" * 5000,
                                   "/api/v1/positions/..", "/api/v1/positions//", "/api/v1/positions/A/B/C",
                                   "/api/v1/positions/QUERYUSDT%00", "/api/v1/positions/QUERYUSDT;x=1",
