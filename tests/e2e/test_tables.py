@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from datetime import datetime
 
 import pytest
 from world import DEAD_LETTER_QUEUE, ORDER_QUEUE, World, fill_event, wait_until
@@ -223,6 +224,26 @@ def test_tries_and_their_waits_are_as_many_as_said(instead, broker, db, asset):
     assert lines[0]["tries"] == 3, "the first one, and two on top of what was found"
     db.query("drop trigger nobody_updates on positions")
     assert impatient.stop()[0] == 0
+
+
+def test_the_waits_between_tries_double(instead, broker, db, asset):
+    base = 0.3
+    patient = instead({"POSITION_MANAGER_OPTIMISTIC_LOCK_RETRIES": "3", "POSITION_MANAGER_OPTIMISTIC_LOCK_BACKOFF_BASE": int(base * 1000)})
+    broker.fill(asset, "Buy", "1", "100")
+    patient.expect(asset, version=1)
+    db.query(f"""create function nobody_updates_now() returns trigger language plpgsql as
+                 $$ begin if old.asset = '{asset}' then return null; end if; return new; end $$""")
+    db.query("create trigger nobody_updates_now before update on positions for each row execute function nobody_updates_now()")
+    broker.publish(ORDER_QUEUE, fill_event(asset, "Buy", "1", "100"))
+    wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
+    at = [datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")) for line in patient.log()
+          if line["event"] == "position_conflict" and line.get("asset") == asset]
+    waits = [(later - earlier).total_seconds() for earlier, later in zip(at, at[1:])]
+    assert len(waits) == 3, at
+    for number, wait in enumerate(waits):
+        assert base * 2**number <= wait < base * 2**(number + 1) + 5, waits
+    db.query("drop trigger nobody_updates_now on positions")
+    assert patient.stop()[0] == 0
 
 
 # ---- the journal ----
