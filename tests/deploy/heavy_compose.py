@@ -434,7 +434,7 @@ def test_figures_are_intact_after_the_kills_and_after_all_went_down_and_up(stack
     took = seconds_of(ended["FinishedAt"]) - seconds_of(ended["StartedAt"])
     assert ended["ExitCode"] == 0 and took > 0
     stack.compose("down", "-t", "60")
-    assert stack.engine.docker("ps", "-aq") == ""
+    assert stack.engine.docker("ps", "-aq", "--filter", "label=com.docker.compose.project=pmcompose") == ""
 
     started = time.monotonic()
     stack.compose("up", "-d", *[name for name in ALL if name != "demo"])
@@ -454,8 +454,12 @@ def compare_with_recount(stack, recorder):
     figures = ", ".join(FIGURES)
     # The demo's assets are other ones.
     expected = stack.sql("recount", f"select asset, mode, {figures} from recounted order by 1, 2").splitlines()
-    found = stack.sql(database, f"select asset, mode, {figures} from positions where asset ~ '^R[0-9]{{3}}USDT$' order by 1, 2").splitlines()
+    stored = f"select asset, mode, {figures} from positions where asset ~ '^R[0-9]{{3}}USDT$' order by 1, 2"
+    found = stack.sql(database, stored).splitlines()
     assert len(expected) > 400
+    # One digit that is wrong would be seen.
+    planted = stack.sql(database, "begin; update positions set realized_pnl = realized_pnl + 0.00000001 where asset = 'R001USDT';" + stored + "; rollback")
+    assert planted.splitlines() != expected
     assert found == expected, [pair for pair in zip(found, expected) if pair[0] != pair[1]][:5]
     say(f"recount: {len(recorder.messages)} messages, {len(expected)} positions, every digit equal")
     stack.sql("postgres", "drop database recount")

@@ -124,6 +124,14 @@ def test_everything_that_is_mounted_is_there(written, root):
                 assert volume.endswith(":ro"), f"{name}: {volume}"
 
 
+def test_grafana_finds_its_dashboards_where_they_are_mounted(written, root):
+    mounts = dict(volume.split(":")[:2] for volume in yaml.safe_load(written)["services"]["grafana"]["volumes"])
+    providers = [provider for path in (root / "deploy" / "grafana" / "provisioning" / "dashboards").glob("*.y*ml")
+                 for provider in yaml.safe_load(path.read_text())["providers"]]
+    assert [provider["options"]["path"] for provider in providers] == [mounts["./grafana/dashboards"]]
+    assert list((root / "deploy" / "grafana" / "dashboards").glob("*.json"))
+
+
 def test_named_volumes_hold_all_that_has_to_last(written):
     whole = yaml.safe_load(written)
     used = {volume.split(":")[0] for service in whole["services"].values() for volume in service.get("volumes", ()) if not volume.startswith(".")}
