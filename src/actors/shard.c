@@ -201,6 +201,11 @@ void shard_wake_at(struct shard *shard, int64_t steady_us)
         shard->deadline_us = steady_us;
 }
 
+bool shard_is_busy(const struct shard *shard)
+{
+    return shard->now.steady_us < shard->busy_until_us;
+}
+
 /* ---- messages ---- */
 
 static void handle_delivery(struct shard *shard, struct delivery *delivery)
@@ -259,6 +264,8 @@ int64_t shard_receive(void *actor, struct message **batch, size_t count, struct 
     shard->deadline_us = ACTOR_NO_DEADLINE;
     for (size_t i = 0; i < count; i++)
         dispatch(shard, batch[i]);
+    if (shard->held_count >= shard->settings.busy_count)
+        shard->busy_until_us = now.steady_us + shard->settings.announce_hold_us;
     shard_send_lookups(shard);
     shard_send_commits(shard);
     shard_send_totals(shard);

@@ -2,9 +2,10 @@
  * shard_announce.c: what goes out of a shard: announcements, settled deliveries, news for the aggregator.
  *
  * The broker is the slowest neighbour: an announcement costs it as much as several deliveries. At most one announcement
- * of a position is unconfirmed, the pool bounds them all, and while the shard is busy a change waits up to
- * announce_hold_us for the next one to overtake it, unless so many deliveries wait along that the broker would run out
- * of credit.
+ * of a position is unconfirmed, the pool bounds them all, and while the shard is busy a change waits for the next one
+ * to overtake it: until the next whole multiple of announce_hold_us, which is the same moment for all positions and
+ * shards, so that their deliveries are settled together and acknowledged in a row; or until so many deliveries wait
+ * along that the broker would run out of credit.
  */
 #include <string.h>
 
@@ -40,9 +41,10 @@ void shard_announce_later(struct shard *shard, struct work *work, const struct d
 /* Whether the change that waits longest should go on waiting for a later one to overtake it. */
 static bool is_held_back(struct shard *shard, const struct work *first)
 {
-    if (shard->held_count < shard->settings.busy_count || shard->held_count >= shard->settings.full_count)
+    if (!shard_is_busy(shard) || shard->held_count >= shard->settings.full_count)
         return false;
-    int64_t until_us = first->announce_since_us + shard->settings.announce_hold_us;
+    const int64_t period_us = shard->settings.announce_hold_us;
+    const int64_t until_us = (first->announce_since_us / period_us + 1) * period_us;
     if (shard->now.steady_us >= until_us)
         return false;
     shard_wake_at(shard, until_us);

@@ -59,9 +59,24 @@ static void add_item(struct shard *shard, struct work *work)
     memcpy(work->flight_trace_id, work->trace_id, sizeof work->flight_trace_id);
 }
 
+/*
+ * Each transaction and each row of it costs the database as much as several events. So a busy shard lets some time pass
+ * between two commits: the next one carries more events of each row.
+ */
+static bool is_paced(struct shard *shard)
+{
+    if (!shard_is_busy(shard))
+        return false;
+    const int64_t next_us = shard->commit_sent_at_us + shard->settings.commit_pace_us;
+    if (shard->now.steady_us >= next_us)
+        return false;
+    shard_wake_at(shard, next_us);
+    return true;
+}
+
 void shard_send_commits(struct shard *shard)
 {
-    if (shard->commit == NULL || shard->commit_queue.first == NULL)
+    if (shard->commit == NULL || shard->commit_queue.first == NULL || is_paced(shard))
         return;
     shard->commit->count = 0;
     struct work *last = shard->commit_queue.last;
@@ -85,6 +100,7 @@ void shard_send_commits(struct shard *shard)
         return;
     struct message *message = &shard->commit->head;
     shard->commit = NULL;
+    shard->commit_sent_at_us = shard->now.steady_us;
     mailbox_send_reserved(shard->settings.committer.mailbox, shard->settings.committer.lane, &message);
 }
 

@@ -79,8 +79,10 @@ struct shard {
     char totals_trace_id[TRACE_ID_LEN_MAX + 1];
     struct chain settled; /* to go to the consumer at the end of the batch */
     size_t held_count;
-    struct actor_time now; /* of the batch */
-    int64_t deadline_us;   /* the earliest of what waits for time */
+    int64_t busy_until_us;     /* steady; see shard_is_busy() */
+    int64_t commit_sent_at_us; /* steady */
+    struct actor_time now;     /* of the batch */
+    int64_t deadline_us;       /* the earliest of what waits for time */
 };
 
 /* ---- shard.c ---- */
@@ -91,6 +93,8 @@ void shard_work_unpin(struct shard *shard, struct work *work);
 void shard_queue_commit(struct shard *shard, struct work *work);
 void shard_queue_lookup(struct shard *shard, struct work *work);
 void shard_wake_at(struct shard *shard, int64_t steady_us);
+/* Whether it had busy_count deliveries at once, now or within the last announce_hold_us. */
+bool shard_is_busy(const struct shard *shard);
 /* A trace id for what no message caused. */
 void shard_make_trace_id(struct shard *shard, char out[TRACE_ID_LEN_MAX + 1]);
 

@@ -17,12 +17,13 @@ void consumer_window_clear(struct consumer_window *window)
     window->settled_since_us = 0;
 }
 
-void consumer_window_init(struct consumer_window *window, uint32_t capacity)
+void consumer_window_init(struct consumer_window *window, uint32_t capacity, uint32_t crowd)
 {
-    pm_assert(capacity >= 1 && capacity < WINDOW_FRONT);
+    pm_assert(capacity >= 1 && capacity < WINDOW_FRONT && crowd >= 1);
     window->slots = calloc(capacity, sizeof *window->slots);
     pm_assert(window->slots != NULL);
     window->capacity = capacity;
+    window->crowd = crowd;
     consumer_window_clear(window);
 }
 
@@ -113,20 +114,13 @@ bool consumer_window_front_is_due(const struct consumer_window *window, int64_t 
            now_us - window->settled_since_us >= WINDOW_DELAY_US;
 }
 
-/* Behind a late one; or, however young it is, when those that wait take up a quarter of the window (half of a queue's
- * share, where there are two). */
-static bool many_wait(const struct consumer_window *window)
-{
-    return window->settled >= window->capacity / 4 + 1;
-}
-
 bool consumer_window_behind_is_due(const struct consumer_window *window, int64_t now_us)
 {
     if (window->settled == 0 || front_is_settled(window))
         return false;
     bool is_late = now_us - window->slots[window->head].added_at_us >= WINDOW_LATE_AFTER_US;
     bool is_batch = window->settled >= WINDOW_BATCH_LEN || now_us - window->settled_since_us >= WINDOW_DELAY_US;
-    return many_wait(window) || (is_late && is_batch);
+    return window->settled >= window->crowd || (is_late && is_batch);
 }
 
 int64_t consumer_window_deadline_us(const struct consumer_window *window)

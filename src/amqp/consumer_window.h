@@ -35,6 +35,7 @@ struct window_slot {
 struct consumer_window {
     struct window_slot *slots;
     uint32_t capacity;
+    uint32_t crowd;
     uint32_t first_free;
     uint32_t head, tail;
     uint32_t open;    /* tags held, settled or not */
@@ -43,8 +44,11 @@ struct consumer_window {
     int64_t settled_since_us; /* since when something settled waits to be acknowledged */
 };
 
-/* Owns: the caller; finish frees it. capacity: at least 1. */
-void consumer_window_init(struct consumer_window *window, uint32_t capacity);
+/*
+ * capacity, crowd: at least 1. So many settled ones do not wait for the lowest, however young it is: the broker would
+ * run out of credit. Owns: the caller; finish frees it.
+ */
+void consumer_window_init(struct consumer_window *window, uint32_t capacity, uint32_t crowd);
 void consumer_window_finish(struct consumer_window *window);
 /* Forgets all: the connection is gone, its tags mean nothing any more. */
 void consumer_window_clear(struct consumer_window *window);

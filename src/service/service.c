@@ -31,7 +31,8 @@
 
 enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
-    ANNOUNCE_HOLD_US = 200 * 1000, /* how long a busy shard lets a change wait for the next one */
+    ANNOUNCE_HOLD_US = 400 * 1000, /* how long a busy shard lets a change wait for the next one */
+    COMMIT_PACE_US = 50 * 1000,    /* how far apart a busy shard's commits are */
     HEARTBEAT_S = 10,
     VALIDATIONS_PER_SHARD = 16, /* wanted at once by one shard */
     INQUIRIES_PER_LOOP = 64,    /* questions of one HTTP loop to the history */
@@ -183,7 +184,8 @@ static void make_shards(void)
             .conflict_backoff_us = (int64_t)settings->optimistic_lock_backoff_ms * 1000,
             .announcement_count = ANNOUNCEMENTS_PER_SHARD,
             .announce_hold_us = ANNOUNCE_HOLD_US,
-            .busy_count = queue_share() / service.shard_count / 8,
+            .commit_pace_us = COMMIT_PACE_US,
+            .busy_count = queue_share() / service.shard_count / 16,
             .full_count = queue_share() / service.shard_count / 4 * 3,
             .committer = {service.committer_mailbox, i},
             .publisher = {service.publisher_mailbox, 1 + i},
