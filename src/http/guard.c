@@ -154,6 +154,14 @@ static void connection_shut(struct connection *connection)
     shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
 }
 
+/* What the client does not read is not kept in the kernel for it either: the connection ends with a reset. */
+static void connection_abort(struct connection *connection)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(h2o_socket_get_fd(connection->socket), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    connection_shut(connection);
+}
+
 /* Attackers come back as fast as they are cut off, so not each of them gets a line. */
 static void guard_tell(struct guard *guard, const char *reason)
 {
@@ -175,7 +183,7 @@ void connection_refuse(struct connection *connection, const char *reason)
     guard_tell(connection->guard, reason);
     connection->is_cut = true;
     if (!connection->frames.is_judging)
-        connection_shut(connection);
+        connection_abort(connection);
 }
 
 static void connection_forgive(struct connection *connection, int64_t amount)
@@ -240,7 +248,7 @@ void connection_linger(struct connection *connection)
 static void connection_check(struct connection *connection, int64_t now_us)
 {
     if (connection->is_cut)
-        connection_shut(connection); /* whoever was sent GOAWAY has had a second to read it */
+        connection_abort(connection); /* whoever was sent GOAWAY has had a second to read it */
     if (!connection->is_handed_over && now_us - connection->completed_us > GUARD_SILENCE_US)
         connection_refuse(connection, "silent");
     if (now_us - connection->completed_us > GUARD_QUIET_US)

@@ -40,7 +40,7 @@ enum {
 };
 #define GUARD_SILENCE_US (10 * 1000000LL)
 #define GUARD_STALL_US   (30 * 1000000LL)
-#define GUARD_ANSWER_US  (90 * 1000000LL)
+#define GUARD_ANSWER_US  (60 * 1000000LL) /* from the request on; in HTTP/2 from its first frame on */
 #define GUARD_QUIET_US   (120 * 1000000LL)
 #define GUARD_LINGER_US  (2 * 1000000LL)
 #define GUARD_TELL_US    (1 * 1000000LL) /* between two lines of the log */

@@ -111,6 +111,8 @@ static void throw_away(h2o_http2_conn_t *conn, struct refused_body *refused, con
 {
     give_back(conn, frame->len);
     refused->len += frame->len;
+    if (refused->is_reset)
+        (void)connection_charge(conn->sock->on_close.data, COST_SMALL);
     if (frame_has(frame, H2O_HTTP2_FRAME_FLAG_END_STREAM)) {
         *refused = (struct refused_body){0};
     } else if (refused->len > FRAMES_REFUSED_LEN_MAX && !refused->is_reset) {
@@ -350,7 +352,7 @@ static void check_streams(h2o_http2_conn_t *conn, struct timeval now)
         int64_t age_us = h2o_timeval_subtract(&stream->req.timestamps.request_begin_at, &now);
         if (stream->state < H2O_HTTP2_STREAM_STATE_REQ_PENDING && age_us > FRAMES_UPLOAD_US)
             connection_refuse(conn->sock->on_close.data, "request not finished");
-        else if (age_us > FRAMES_UPLOAD_US + FRAMES_ANSWER_US)
+        else if (age_us > GUARD_ANSWER_US)
             connection_refuse(conn->sock->on_close.data, "answer not taken");
     }
 }

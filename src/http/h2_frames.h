@@ -21,14 +21,13 @@
 #include <h2o.h>
 
 enum {
-    FRAMES_BLOCK_LEN_MAX = 32 * 1024,          /* header fields of one request, compressed */
-    FRAMES_CONTINUATIONS_MAX = 8,              /* frames of one such block behind the first */
-    FRAMES_UPLOADS_LEN_MAX = 8 * 1024 * 1024,  /* bodies of one connection that are not complete yet */
-    FRAMES_REFUSED_MAX = 8,                    /* refused bodies that may still be coming at a time */
-    FRAMES_REFUSED_LEN_MAX = 14 * 1024 * 1024, /* of each; with what was kept of it, less than the window, 16 MiB */
+    FRAMES_BLOCK_LEN_MAX = 32 * 1024,         /* header fields of one request, compressed */
+    FRAMES_CONTINUATIONS_MAX = 8,             /* frames of one such block behind the first */
+    FRAMES_UPLOADS_LEN_MAX = 8 * 1024 * 1024, /* bodies of one connection that are not complete yet */
+    FRAMES_REFUSED_MAX = 8,                   /* refused bodies that may still be coming at a time */
+    FRAMES_REFUSED_LEN_MAX = 4 * 1024 * 1024, /* of each; then the client is told to stop, and every frame costs */
 };
 #define FRAMES_UPLOAD_US (30 * 1000000LL) /* head and body of a request, as for HTTP/1.1 */
-#define FRAMES_ANSWER_US (60 * 1000000LL) /* from there to the end of its answer */
 
 struct st_h2o_http2_conn_t;
 
