@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 
 enum { FRAME_LEN_MAX = 131072, CHANNELS_MAX = 16, CONNECTION_NAME_LEN_MAX = 128 };
 
@@ -305,11 +306,13 @@ bool broker_link_silence_changed(struct broker_link *link, const char *role, int
     if (is_silent == link->is_silent)
         return false;
     link->is_silent = is_silent;
-    if (is_silent)
+    if (is_silent) {
+        metric_add(METRIC_BROKER_SILENCES, 1);
         LOG_EVENT(LOG_LEVEL_WARNING, "broker_silent", NULL, log_text("role", role),
                   log_int("silent_ms", (now_us - link->told_at_us) / 1000));
-    else
+    } else {
         LOG_EVENT(LOG_LEVEL_INFO, "broker_answers", NULL, log_text("role", role));
+    }
     return true;
 }
 

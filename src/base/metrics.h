@@ -32,6 +32,8 @@ enum metric {
     METRIC_DATABASE_LOSSES,
     METRIC_BROKER_CONNECTS,
     METRIC_BROKER_LOSSES,
+    METRIC_DATABASE_SILENCES, /* connected, but an answer was missing for too long */
+    METRIC_BROKER_SILENCES,
     METRIC_BROKER_BLOCKED, /* connection.blocked received */
     METRIC_DELIVERIES,
     METRIC_DELIVERIES_REDELIVERED,

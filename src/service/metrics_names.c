@@ -6,6 +6,7 @@ enum { MICRO = 6 };
 #define MARKET_EVENTS "market_events_total", "Market events by what became of them."
 #define CONNECTS      "connects_total", "Connections that were made to a neighbour."
 #define LOSSES        "connection_losses_total", "Connections to a neighbour that were lost."
+#define SILENCES      "neighbour_silences_total", "Times a connected neighbour owed an answer for too long."
 #define PUBLISHED     "messages_published_total", "Messages confirmed by the broker, by queue."
 
 #define PLAIN(metric, family, help)                                                                                    \
@@ -41,6 +42,8 @@ const struct counter_name counter_names[METRIC_COUNT] = {
     LABELLED(METRIC_BROKER_CONNECTS, CONNECTS, "neighbour=\"broker\""),
     LABELLED(METRIC_DATABASE_LOSSES, LOSSES, "neighbour=\"database\""),
     LABELLED(METRIC_BROKER_LOSSES, LOSSES, "neighbour=\"broker\""),
+    LABELLED(METRIC_DATABASE_SILENCES, SILENCES, "neighbour=\"database\""),
+    LABELLED(METRIC_BROKER_SILENCES, SILENCES, "neighbour=\"broker\""),
     PLAIN(METRIC_BROKER_BLOCKED, "broker_blocked_total", "Times the broker told us to stop publishing."),
     PLAIN(METRIC_DELIVERIES, "deliveries_total", "Messages received from the broker."),
     PLAIN(METRIC_DELIVERIES_REDELIVERED, "deliveries_redelivered_total",

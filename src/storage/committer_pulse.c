@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "metrics.h"
 
 enum {
     PULSE_US = 500000,   /* between two questions of an idle connection */
@@ -24,10 +25,12 @@ void committer_look_at_silence(struct committer *committer)
         return;
     committer->is_silent = is_silent;
     atomic_store(&committer->board->database_connected, !is_silent);
-    if (is_silent)
+    if (is_silent) {
+        metric_add(METRIC_DATABASE_SILENCES, 1);
         LOG_EVENT(LOG_LEVEL_WARNING, "database_silent", NULL, log_int("silent_ms", waited_us / 1000));
-    else
+    } else {
         LOG_EVENT(LOG_LEVEL_INFO, "database_answers", NULL);
+    }
 }
 
 void committer_feel_pulse(struct committer *committer)

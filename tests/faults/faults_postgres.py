@@ -97,6 +97,10 @@ class Frozen(Fault):
     def begin(self):
         self.neighbours.postgres_signal(signal.SIGSTOP)
 
+    def hold(self):
+        super().hold()
+        self.expect_told("database")
+
     def end(self):
         self.mend()
 

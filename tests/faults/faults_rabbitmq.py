@@ -67,6 +67,10 @@ class Frozen(Fault):
     def begin(self):
         self.neighbours.rabbitmq_signal(signal.SIGSTOP)
 
+    def hold(self):
+        super().hold()
+        self.expect_told("broker")
+
     def end(self):
         self.mend()
 

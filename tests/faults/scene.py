@@ -246,3 +246,10 @@ class Fault:
     def mend(self):
         pass
 
+    def expect_told(self, neighbour):
+        """Metrics and log say too that this neighbour is there and does not answer."""
+        service = self.scene.service
+        assert service.metric(rf'_{neighbour}_connected({{direction="(in|out)bound"}})?$') == 0
+        assert service.metric(rf'neighbour_silences_total{{neighbour="{neighbour}"}}') > 0
+        assert [line for line in service.log() if line.get("event") == f"{neighbour}_silent"]
+

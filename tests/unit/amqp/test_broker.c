@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "broker_link.h"
+#include "metrics.h"
 
 enum { ASK_AFTER_US = BROKER_ASK_AFTER_MS * 1000, ANSWER_US = BROKER_ANSWER_MS * 1000, QUESTION_LEN = 13 };
 
@@ -117,6 +118,7 @@ Test(broker_link, who_says_nothing_is_asked_once_and_then_silent)
     cr_assert_not(broker_link_silence_changed(&silence.link, "test", ASK_AFTER_US + ANSWER_US - 1));
     cr_assert(broker_link_silence_changed(&silence.link, "test", ASK_AFTER_US + ANSWER_US));
     cr_assert(silence.link.is_silent);
+    cr_assert_eq(metric_value(METRIC_BROKER_SILENCES), 1);
     cr_assert_not(broker_link_silence_changed(&silence.link, "test", ASK_AFTER_US + ANSWER_US + 1), "told twice");
     silence_end(&silence);
 }
