@@ -10,7 +10,8 @@ import yaml
 from world import die_with_the_tests, free_port, wait_until
 
 # Words of PromQL that are no names of series.
-KEYWORDS = {"by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "bool", "offset", "inf", "nan"}
+KEYWORDS = {"by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "bool", "offset", "inf", "nan",
+            "sum", "min", "max", "avg", "count", "topk", "bottomk", "quantile", "stddev", "stdvar", "group", "count_values"}
 
 
 def rule_files(root):
@@ -53,8 +54,8 @@ def series_names(expression):
     bare = re.sub(r'"(\\.|[^"\\])*"', '""', expression)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
     bare = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", r"\1", bare)
-    words = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*\b(?!\s*\()", bare)
-    return {word for word in words if word.lower() not in KEYWORDS and word != "e"}
+    words = re.findall(r"(?<![\w:])[a-zA-Z_:][a-zA-Z0-9_:]*\b(?!\s*\()", bare)
+    return {word for word in words if word.lower() not in KEYWORDS}
 
 
 class Prometheus:
