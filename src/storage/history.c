@@ -20,6 +20,7 @@ enum {
     LOOK_US = 1000000, /* how often the idle connections are looked at */
     KEYS_MIN = 1024,
     CONNECT_GRACE_US = 200000, /* a server that is there has answered by then */
+    FIRST_GRACE_US = 5000000,  /* at the start it is known to be there, and everybody begins at once */
 };
 
 /* ---- in ---- */
@@ -297,12 +298,17 @@ static void *run(void *context)
 
 /* ---- lifecycle ---- */
 
+static int64_t grace_us(const struct history *history)
+{
+    return history->was_connected || history->has_told_failure ? CONNECT_GRACE_US : FIRST_GRACE_US;
+}
+
 static bool quick_gives_up(void *context)
 {
     struct history *history = context;
     if (atomic_load(&history->stopping))
         return true;
-    if (history->connecting && clock_steady_us() - history->connecting_since_us > CONNECT_GRACE_US) {
+    if (history->connecting && clock_steady_us() - history->connecting_since_us > grace_us(history)) {
         history_receive(history);
         history_refuse_waiting(history);
     }

@@ -125,7 +125,7 @@ static void connect_now(struct history *history)
     const enum status status = open_lines(history, &failed);
     history->connecting = false;
     if (status == STATUS_OK) {
-        history->connected = true;
+        history->connected = history->was_connected = true;
         history->retry_us = RETRY_MIN_US;
         history->has_told_failure = false;
         free(history->insert_sql);

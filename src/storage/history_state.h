@@ -121,8 +121,9 @@ struct history {
     bool connecting; /* just now: whoever asks is told so, after a moment */
     int64_t connecting_since_us;
     int64_t retry_us, retry_at_us;
-    bool was_connected, has_told_failure;
-    char *insert_sql; /* NULL: not yet made for the table that is there */
+    bool was_connected;    /* ever */
+    bool has_told_failure; /* of the tries since it was last connected */
+    char *insert_sql;      /* NULL: not yet made for the table that is there */
 
     struct request_queue quick, checks;
     bool is_checking;

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -422,11 +423,28 @@ Test(storage_history, server_that_says_nothing_keeps_nobody)
     rig.base.settings.host = "127.0.0.1";
     rig.base.settings.port = port;
     history_rig_start(&rig);
+    expect_status(HISTORY_SNAPSHOT_LIST, "BTCUSDT", STATUS_UNAVAILABLE); /* after the start's patience */
     expect_all_refused_at_once();
     const int64_t started_us = clock_steady_us();
     history_rig_stop(&rig);
     cr_expect_lt(clock_steady_us() - started_us, 400000);
     close(listener);
+}
+
+/* The server takes a second to let each of the connections in. */
+Test(storage_history, who_asks_while_the_history_first_connects_is_answered)
+{
+    history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
+    setenv("PGOPTIONS", "-c post_auth_delay=1", 1);
+    history_rig_start(&rig);
+    const int64_t started_us = clock_steady_us();
+    expect_status(HISTORY_SNAPSHOT_LIST, "BTCUSDT", STATUS_OK);
+    cr_expect_gt(clock_steady_us() - started_us, 1000000);
+    rig_execute(&rig.base, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                           "WHERE datname = current_database() AND application_name = 'position-manager'");
+    rig_execute(&rig.base, "SELECT pg_sleep(0.2)");
+    expect_all_refused_at_once();
+    unsetenv("PGOPTIONS");
 }
 
 Test(storage_history, connections_ended_while_idle_are_replaced_before_anybody_notices)
