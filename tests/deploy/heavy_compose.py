@@ -63,6 +63,8 @@ class Engine:
         self.environment = {**os.environ, "DOCKER_HOST": self.host, "DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0",
                             "COMPOSE_PROJECT_NAME": "pmcompose", "COMPOSE_HTTP_TIMEOUT": "300"}
         self.process = None
+        self.had_bridge = Path("/sys/class/net/docker0").exists()
+        self.forwards = "-P FORWARD ACCEPT" in run("iptables", "-S", "FORWARD", check=False)
 
     def answers(self):
         return subprocess.run(["docker", "version"], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
@@ -83,6 +85,11 @@ class Engine:
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(60)
+            # An engine leaves these behind.
+            if self.forwards:
+                run("iptables", "-P", "FORWARD", "ACCEPT", check=False)
+            if not self.had_bridge:
+                run("ip", "link", "delete", "docker0", check=False)
 
     def docker(self, *arguments, **options):
         return run("docker", *arguments, env=self.environment, **options)
