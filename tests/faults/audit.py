@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from stream import FEE
-from world import DEAD_LETTER_QUEUE, POSITION_QUEUE
+from world import DEAD_LETTER_QUEUE, PORTFOLIO_QUEUE, POSITION_QUEUE
 
 
 @dataclass
@@ -103,6 +103,18 @@ def check_served(findings, service, rows):
             findings.wrong.append(f"{asset}: served {one}, the row has {size}, {fees}, version {version}")
 
 
+def check_portfolio(findings, bodies, served):
+    """The last portfolio_updated has to say what the portfolio came to."""
+    if not bodies:
+        findings.wrong.append("no portfolio_updated")
+        return
+    last = json.loads(bodies[-1])
+    times = ("timestamp", "calculated_at")
+    different = {name: (last[name], served[name]) for name in last if name in served and name not in times and last[name] != served[name]}
+    if different:
+        findings.wrong.append(f"the last portfolio_updated and the portfolio differ: {different}")
+
+
 def check_journal_explains_rows(findings, service):
     """position-manager --verify: sizes, averages, realized PnL and fees recounted from the journal."""
     done = subprocess.run([str(service.world.binary), "--verify"], env=service.environment, stdout=subprocess.PIPE,
@@ -124,10 +136,12 @@ def audit(scene, confirmed, prefix, announcements, service):
     try:
         announcements.read(connection)
         refused = drain(connection, DEAD_LETTER_QUEUE)
+        portfolios = drain(connection, PORTFOLIO_QUEUE)
     finally:
         connection.close()
     check_announced(findings, announcements, rows)
     check_served(findings, service, rows)
+    check_portfolio(findings, portfolios, service.get("/api/v1/portfolio").json())
     check_journal_explains_rows(findings, service)
     if refused:
         findings.wrong.append(f"{len(refused)} messages in the dead-letter queue, e.g. {refused[0][:300]}")

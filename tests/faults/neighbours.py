@@ -94,7 +94,15 @@ class Neighbours:
         self.rabbitmq_signal(signal.SIGKILL)
 
     def rabbitmq_start(self):
-        self.shell("pm_rabbitmq_start", self.directory)
+        """A node that was killed while it started may fail to start once more, and a busy machine may take too long."""
+        for last in (False, True):
+            try:
+                self.shell("pm_rabbitmq_start", self.directory)
+                return
+            except subprocess.CalledProcessError as error:
+                print(f"RabbitMQ did not start: {error.stdout}", file=sys.stderr)
+                if last:
+                    raise
 
     def rabbitmqctl(self, *arguments):
         return self.shell("pm_rabbitmq_ctl", self.directory, *arguments)

@@ -17,6 +17,7 @@ RATE = 300                   # executions a second
 WARM_UP_SECONDS = 0.6
 AFTERWARDS_SECONDS = 0.3
 SETTLE_SECONDS = 60
+PORTFOLIO_SECONDS = 0.5      # two intervals of portfolio_updated
 WRONG_HEALTH_SECONDS_MAX = 2.0
 RECOVERY_SECONDS_MAX = 5.0
 RESIDENT_KIB_MAX = 400 * 1024
@@ -153,6 +154,7 @@ class Scene:
             self.settle()
         except AssertionError as error:
             outcome.wrong.append(str(error).splitlines()[0])
+        time.sleep(PORTFOLIO_SECONDS)
         outcome.add(audit(self, stream.confirmed, stream.prefix, Announcements(), self.service))
 
     def suffer(self, name, fault, rounds=1):

@@ -1,9 +1,10 @@
 """The alarm rings: each kind of damage is found by the auditor, so that its zeros mean something."""
 
+import json
 from decimal import Decimal
 
 import pytest
-from audit import Announcements, Findings, check_announced, check_counted
+from audit import Announcements, Findings, check_announced, check_counted, check_portfolio
 from watch import Look, Watch, database_is_gone
 
 CONFIRMED = {"a": ("XUSDT", Decimal("2")), "b": ("XUSDT", Decimal("-1")), "c": ("YUSDT", Decimal("5"))}
@@ -54,6 +55,14 @@ def test_two_figures_for_one_version_are_found():
         announcements.take({"asset": "XUSDT", "version": 2, "size": size, "average_entry_price": "1.00", "realized_pnl": "0.00"})
     check_announced(findings, announcements, {"XUSDT": ROWS["XUSDT"]})
     assert len(findings.wrong) == 1
+
+
+@pytest.mark.parametrize("said, wrong", [(["1.00", "2.00"], 0), (["2.00", "1.00"], 1), ([], 1)])
+def test_the_last_portfolio_is_compared(said, wrong):
+    findings = Findings()
+    bodies = [json.dumps({"event_type": "portfolio_updated", "total_exposure_usdt": figure, "timestamp": "now"}) for figure in said]
+    check_portfolio(findings, bodies, {"total_exposure_usdt": "2.00", "timestamp": "then", "by_asset": {}})
+    assert len(findings.wrong) == wrong
 
 
 def look(at, status, database):

@@ -92,6 +92,20 @@ def test_every_stored_snapshot_is_announced(scene, record, point, count):
     record(outcome)
 
 
+@pytest.mark.parametrize("point, count", [("after_commit", 3), ("after_confirm", 4)])
+def test_after_a_crash_the_portfolio_is_told_though_nothing_else_happens(scene, record, point, count):
+    """Totals that changed just before a crash: what comes again changes none, so nothing else would make the service tell them."""
+    outcome = Outcome(f"fail point: crash at {point}, then nothing", rounds=1)
+    scene.run()
+    stream = scene.stream()
+    settings = {VARIABLE: f"{point}:crash:{count}", "POSITION_MANAGER_PORTFOLIO_PUBLISH_INTERVAL_MS": "3000"}
+    service, since = run_until_it_dies(scene, settings, lambda service: stream.publish(40))
+    service.wait_healthy()
+    outcome.recovery = time.monotonic() - since
+    scene.check(outcome, stream)
+    record(outcome)
+
+
 def test_a_point_that_is_none_stops_the_start(scene):
     for text in ("nowhere:crash", "after_commit", "after_commit:", "after_commit:jump", "after_commit:stop=", "after_commit:crash:0",
                  "after_commit:crash:1x"):
