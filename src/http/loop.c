@@ -32,7 +32,8 @@ enum {
     ACCEPTS_A_TURN = 32,
     TURN_MS = 500, /* the longest wait, so that the sweep is not late */
     DRAIN_TURN_MS = 20,
-    USER_TIMEOUT_MS = 30000, /* unconfirmed bytes: the peer is gone */
+    USER_TIMEOUT_MS =
+        45000, /* unconfirmed bytes: the peer is gone. Who only does not read is cut off before, and told */
 };
 #define SWEEP_US       1000000LL
 #define DRAIN_GRACE_US 300000LL

@@ -1,7 +1,6 @@
 #include "probe.h"
 
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,17 +34,6 @@ static bool resolve(const struct probe_target *target, struct sockaddr_storage *
     *len = found->ai_addrlen;
     freeaddrinfo(found);
     return true;
-}
-
-/* Nobody can be reached at "every interface". */
-static void prefer_loopback(struct sockaddr_storage *address)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
-    if (address->ss_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
-        v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    else if (address->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
-        v6->sin6_addr = in6addr_loopback;
 }
 
 static bool link_start_tls(struct link *link)
@@ -116,7 +104,6 @@ enum status probe_ready(const struct probe_target *target, int timeout_ms, int *
     *code = 0;
     if (!resolve(target, &address, &len))
         return STATUS_INVALID;
-    prefer_loopback(&address);
     bool is_answered = link_open(&link, &address, len, timeout_ms) && (!target->is_tls || link_start_tls(&link)) &&
                        link_send(&link, request, sizeof request - 1) && receive_code(&link, code);
     link_close(&link);

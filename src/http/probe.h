@@ -12,7 +12,7 @@
 #include "status.h"
 
 struct probe_target {
-    const char *host; /* what the service listens on; an address of all interfaces means the loopback one */
+    const char *host; /* what the service listens on; to every interface Linux connects by the loopback one */
     uint16_t port;
     bool is_tls; /* the certificate is not looked at: it bears the service's outside name, and nothing secret is sent */
 };

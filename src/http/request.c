@@ -6,11 +6,12 @@
 #include "request.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "encode.h"
-#include "h2_frames.h"
 #include "guard.h"
+#include "h2_frames.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
@@ -43,8 +44,37 @@ static void request_read_headers(struct request *request)
     }
 }
 
+/* A target in the form that is meant for proxies, http://host/path, asks for its path (RFC 9112 §3.2.2). */
+static void strip_authority(h2o_req_t *req)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t len = strlen(schemes[i]);
+        if (req->path.len < len || strncasecmp(req->path.base, schemes[i], len) != 0)
+            continue;
+        const char *slash = memchr(req->path.base + len, '/', req->path.len - len);
+        req->path = slash == NULL ? h2o_iovec_init(H2O_STRLIT("/"))
+                                  : h2o_iovec_init(slash, (size_t)(req->path.base + req->path.len - slash));
+        req->path_normalized =
+            h2o_url_normalize_path(&req->pool, req->path.base, req->path.len, &req->query_at, &req->norm_indexes);
+        return;
+    }
+}
+
+/* An encoded slash is part of a name and separates nothing; no name here has one. */
+static bool has_encoded_slash(const h2o_req_t *req)
+{
+    size_t len = req->query_at < req->path.len ? req->query_at : req->path.len;
+    for (size_t i = 0; req->norm_indexes != NULL && i + 2 < len; i++)
+        if (req->path.base[i] == '%' && req->path.base[i + 1] == '2' && (req->path.base[i + 2] | 0x20) == 'f')
+            return true;
+    return false;
+}
+
 static struct request *request_create(h2o_req_t *req)
 {
+    if (req->path.len == 0 || req->path.base[0] != '/')
+        strip_authority(req);
     struct request *request = h2o_mem_alloc_pool(&req->pool, sizeof *request);
     memset(request, 0, sizeof *request);
     request->req = req;
@@ -52,8 +82,9 @@ static struct request *request_create(h2o_req_t *req)
     request->wall_us = clock_wall_us();
     request->steady_us = clock_steady_us();
     request->method = http_method_parse(req->method.base, req->method.len);
-    request->route =
-        route_find(req->path_normalized.base, req->path_normalized.len, &request->asset, &request->asset_len);
+    if (!has_encoded_slash(req))
+        request->route =
+            route_find(req->path_normalized.base, req->path_normalized.len, &request->asset, &request->asset_len);
     request_read_headers(request);
     return request;
 }

@@ -88,16 +88,49 @@ void answer_ready(struct request *request)
         SEND_LITERAL(request, 200, "{\"status\":\"ready\"}");
 }
 
-/* Prometheus never names JSON; whoever does wants the summary. */
+enum { Q_FULL = 1000, Q_DIGITS_MAX = 5 }; /* weights in thousandths; "0.123" */
+
+/* A weight such as 0.25; what is none counts in full. */
+static int q_parse(const char *text, size_t len)
+{
+    int q = 0, worth = Q_FULL;
+    for (size_t i = 0; i < len && i < Q_DIGITS_MAX; i++) {
+        if (i == 1 && text[i] == '.')
+            continue;
+        if (text[i] < '0' || text[i] > '9')
+            return Q_FULL;
+        q += (text[i] - '0') * worth;
+        worth /= 10;
+    }
+    return len == 0 || q > Q_FULL ? Q_FULL : q;
+}
+
+/* How much an Accept header wants a type, by its name; 0 where it does not name it. */
+static int accept_q(h2o_iovec_t accept, const char *type, size_t type_len)
+{
+    h2o_iovec_t left = accept;
+    int q = 0;
+    while (left.len > 0) {
+        const char *comma = memchr(left.base, ',', left.len);
+        size_t range_len = comma == NULL ? left.len : (size_t)(comma - left.base);
+        const char *semicolon = memchr(left.base, ';', range_len);
+        h2o_iovec_t name = h2o_str_stripws(left.base, semicolon == NULL ? range_len : (size_t)(semicolon - left.base));
+        if (h2o_lcstris(name.base, name.len, type, type_len)) {
+            size_t at = h2o_strstr(left.base, range_len, H2O_STRLIT("q="));
+            q = at == SIZE_MAX ? Q_FULL : q_parse(left.base + at + 2, range_len - at - 2);
+        }
+        left = h2o_iovec_init(left.base + range_len + (comma != NULL), left.len - range_len - (comma != NULL));
+    }
+    return q;
+}
+
+/* Prometheus never names JSON; whoever does, and wants text no more, gets the summary. */
 static bool wants_json(const struct request *request)
 {
-    h2o_iovec_t accept = request->accept;
-    if (accept.base == NULL)
+    if (request->accept.base == NULL)
         return false;
-    char *lower = h2o_mem_alloc_pool(&request->req->pool, accept.len + 1);
-    memcpy(lower, accept.base, accept.len);
-    h2o_strtolower(lower, accept.len);
-    return h2o_strstr(lower, accept.len, H2O_STRLIT("application/json")) != SIZE_MAX;
+    int json = accept_q(request->accept, H2O_STRLIT("application/json"));
+    return json > 0 && json >= accept_q(request->accept, H2O_STRLIT("text/plain"));
 }
 
 void answer_metrics(struct request *request)

@@ -149,3 +149,120 @@ def test_a_400_says_what_would_be_right(service, held):
     for query, right in (("mode=x", "hedge"), ("size_min=x", r"decimal|number"), ("asset=%20", "BTCUSDT")):
         body = expect_error(service.get(f"/api/v1/positions?{query}"), 400, "VALIDATION_ERROR")
         assert re.search(right, body["message"]), body
+
+
+@pytest.mark.parametrize("path", ["/api/v1%2Fpositions", "/api/v1/positions/QUERYUSDT%2Fsnapshots", "/api/v1/positions/QUERYUSDT%2fvalidate",
+                                  "/API/v1/positions", "//api/v1/positions", "/api//v1/positions", "/api/v1/positions/", "/api/v1/positions/QUERYUSDT/",
+                                  "/api/v1/portfolio/", "/metrics/", "/healthz", "/api/v1/positions#x", "/api/v1/positions;x"])
+def test_a_path_is_taken_by_the_letter(service, held, path):
+    """An encoded slash, a second one, one at the end, another case: all that is another path."""
+    status, body = raw(service, path)
+    assert status == 404 and b'"NOT_FOUND"' in body, (status, body[:300])
+
+
+@pytest.mark.parametrize("target, status", [("http://x/health/live", 200), ("HTTPS://x:443/api/v1/positions?mode=one-way", 200),
+                                            ("http://x/api/v1/positions?mode=x", 400), ("http://x", 404), ("http://x/nothing", 404),
+                                            ("http://", 404), ("http://x?mode=x", 404), ("ftp://x/health/live", 404)])
+def test_a_target_in_absolute_form_means_its_path(service, held, target, status):
+    assert raw(service, target)[0] == status
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "FOO", "GETX" * 30])
+def test_other_methods_are_405_on_every_path_that_there_is(service, held, method):
+    for path in ("/api/v1/positions", "/api/v1/positions/QUERYUSDT/validate", "/health", "/openapi.json"):
+        status, body = raw(service, path, method)
+        assert status == 405 and b'"METHOD_NOT_ALLOWED"' in body, (method, path, status, body[:300])
+    assert raw(service, "/nothing", method)[0] == 404
+
+
+def test_head_of_a_path_that_only_takes_post_is_405_without_a_body(service, held):
+    assert raw(service, "/api/v1/positions/QUERYUSDT/validate", "HEAD") == (405, b"")
+
+
+def exchange(service, data, expected):
+    """Sends bytes on one connection and reads until as many answers have begun, and a little longer."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(data)
+        heard = b""
+        while heard.count(b"HTTP/1.1 ") < expected and (piece := connection.recv(65536)):
+            heard += piece
+        connection.settimeout(0.2)
+        try:
+            while piece := connection.recv(65536):
+                heard += piece
+            closed = True
+        except TimeoutError:
+            closed = False
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d+) ", heard)], heard, closed
+
+
+def request(method, path, *headers, version="1.1", body=b""):
+    lines = [f"{method} {path} HTTP/{version}", "Host: x", f"X-API-Key: {API_KEY}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+POSITION = "/api/v1/positions/QUERYUSDT"
+
+
+def test_requests_with_bodies_are_answered_one_after_the_other(service, held):
+    """Pipelined: what is a body is no request."""
+    data = (request("GET", POSITION) + request("POST", POSITION + "/validate", "Content-Length: 2", body=b"{}") + request("GET", "/nothing") +
+            request("HEAD", POSITION) + request("GET", POSITION, "Content-Length: 5", body=b"GET /") +
+            request("GET", POSITION, "Transfer-Encoding: chunked", body=b"5\r\nGET /\r\n0\r\n\r\n") + request("GET", "/health/live"))
+    codes, _, closed = exchange(service, data, 7)
+    assert codes == [200, 200, 404, 200, 200, 200, 200] and not closed
+
+
+@pytest.mark.parametrize("version, headers, closes", [("1.1", [], False), ("1.1", ["Connection: close"], True), ("1.1", ["Connection: x, Close"], True),
+                                                      ("1.0", [], True), ("1.0", ["Connection: keep-alive"], False), ("1.1", ["Connection: Upgrade", "Upgrade: websocket"], True)])
+def test_the_connection_is_kept_or_closed_as_asked_for(service, held, version, headers, closes):
+    codes, heard, closed = exchange(service, request("GET", POSITION, *headers, version=version), 1)
+    assert codes == [200] and held["id"].encode() in heard and closed is closes
+
+
+def test_expectations(service, held):
+    path = POSITION + "/validate"
+    assert exchange(service, request("POST", path, "Expect: 100-continue", "Content-Length: 2", body=b"{}"), 2)[0] == [100, 200]
+    codes, heard, closed = exchange(service, request("POST", path, "Expect: 100-continue", "Content-Length: 2000000"), 1)
+    assert codes == [413] and b'"PAYLOAD_TOO_LARGE"' in heard and closed
+    codes, heard, closed = exchange(service, request("POST", path, "Expect: a miracle", "Content-Length: 2", body=b"{}"), 1)
+    assert codes == [417] and b'"VALIDATION_ERROR"' in heard and closed
+    assert exchange(service, request("GET", POSITION, "Expect: 100-continue"), 1)[0] == [200]
+
+
+@pytest.mark.parametrize("headers", [["Content-Length: 5, 5"], ["Content-Length: +5"], ["Content-Length: -1"], ["Content-Length: 0x5"],
+                                     ["Content-Length: 99999999999999999999999"], ["Transfer-Encoding: gzip, chunked"], ["X-Foo : a"], ["X-Foo: a\0b"]])
+def test_a_head_that_could_be_read_in_two_ways_is_refused_and_the_connection_closed(service, held, headers):
+    codes, _, closed = exchange(service, request("POST", POSITION + "/validate", *headers, body=b"hello"), 1)
+    assert codes[:1] in ([400], [413]) and len(codes) == 1 and closed
+
+
+@pytest.mark.parametrize("method, headers, code", [("GET", [], 200), ("POST", ["Content-Length: 2"], 200)])
+def test_an_upgrade_to_http2_answers_the_request_on_stream_one(service, held, method, headers, code):
+    path = POSITION if method == "GET" else POSITION + "/validate"
+    data = request(method, path, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__", *headers,
+                   body=b"{}" if headers else b"")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(data)
+        heard = b""
+        while b"is_valid" not in heard and held["id"].encode() not in heard:
+            assert (piece := connection.recv(65536)), heard
+            heard += piece
+    assert heard.startswith(b"HTTP/1.1 101 ") and b"\x01\x04\x00\x00\x00\x01\x88" in heard, "HEADERS of stream 1 with :status 200"
+
+
+@pytest.mark.parametrize("field", ["HTTP2-Settings: !!!", "X: y"])
+def test_an_upgrade_that_makes_no_sense_is_answered_in_http1(service, held, field):
+    codes, heard, _ = exchange(service, request("GET", POSITION, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", field), 1)
+    assert codes == [200] and held["id"].encode() in heard
+
+
+@pytest.mark.parametrize("accept, is_json", [
+    ("application/json", True), ("APPLICATION/JSON", True), ("text/html, application/json;q=0.9", True), ("application/json, text/plain", True),
+    ("application/json;q=0.5,text/plain;q=0.4", True), ("application/json ; charset=utf-8", True), ("application/json;q=nonsense", True),
+    ("application/json;q=0", False), ("application/json;q=0.000", False), ("text/plain, application/json;q=0.1", False),
+    ("application/jsonx", False), ("xapplication/json", False), ("application/*", False), ("*/*", False), ("text/plain", False), (",,;q=,", False),
+    ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", False)])
+def test_metrics_are_json_for_whoever_wants_that_more(service, accept, is_json):
+    answer = service.http.get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200 and (answer.headers["Content-Type"] == "application/json") is is_json
