@@ -18,7 +18,7 @@ struct board {
     atomic_bool database_connected; /* committer: connected, and the server answers */
     atomic_bool inbound_connected;  /* consumer: connected, consuming from every queue, and the broker answers */
     atomic_bool outbound_connected; /* publisher: connected, not blocked by the broker, and the broker answers */
-    atomic_bool positions_loaded;   /* service, once */
+    atomic_bool positions_loaded;   /* storage_prepare, once */
     atomic_bool stopping;           /* service, once */
     atomic_uint_fast64_t
         pending_commits; /* all shards add and subtract: executions and market events applied, not committed */

@@ -451,7 +451,6 @@ static enum status start_actors(void)
     signals_block(true);
     if (status != STATUS_OK)
         return status;
-    atomic_store(&service.board.positions_loaded, true);
     status = committer_start(service.committer);
     for (size_t i = 0; i < service.shard_count && status == STATUS_OK; i++) {
         service.shard_threads[i] = actor_start("shard", service.shards[i], shard_receive, service.shard_mailboxes[i]);

@@ -277,6 +277,30 @@ enum status pg_query(struct pg_connection *connection, const char *sql, int coun
     return status == STATUS_OK ? deliver(connection, result, out) : status;
 }
 
+enum status pg_query_each(struct pg_connection *connection, const char *sql, pg_row_fn *each, void *context)
+{
+    if (PQsendQuery(connection->conn, sql) == 0 || PQsetSingleRowMode(connection->conn) == 0)
+        return lost(connection);
+    PGresult *last = NULL; /* the end, with no rows, or the refusal */
+    for (;;) {
+        PGresult *result = NULL;
+        const enum status status = next_result(connection, &result);
+        if (status != STATUS_OK) {
+            PQclear(last);
+            return status;
+        }
+        if (result == NULL)
+            return deliver(connection, last, NULL);
+        if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) {
+            each(context, result);
+            PQclear(result);
+            continue;
+        }
+        PQclear(last);
+        last = result;
+    }
+}
+
 enum status pg_prepare(struct pg_connection *connection, const char *name, const char *sql)
 {
     if (PQsendPrepare(connection->conn, name, sql, 0, NULL) == 0)

@@ -48,6 +48,16 @@ bool pg_is_open(const struct pg_connection *connection);
 enum status pg_query(struct pg_connection *connection, const char *sql, int count, const char *const *values,
                      PGresult **out) PM_MUST_USE;
 
+/* One row: row 0 of a result that ends with the call. */
+typedef void pg_row_fn(void *context, const PGresult *row);
+
+/*
+ * Runs one SELECT and hands over its rows as they come: while the server makes the next ones, and with no more than a
+ * few of them in memory. Fails: as pg_query(), then some rows may have been handed over.
+ */
+enum status pg_query_each(struct pg_connection *connection, const char *sql, pg_row_fn *each,
+                          void *context) PM_MUST_USE;
+
 /* Prepares a statement. Fails: as pg_query(). Outside of pipeline mode. */
 enum status pg_prepare(struct pg_connection *connection, const char *name, const char *sql) PM_MUST_USE;
 

@@ -25,66 +25,71 @@ static bool is_stopping(void *context)
     return atomic_load(&board->stopping);
 }
 
-/* Every row with figures that cannot be is named before the start is refused. */
-static enum status check_rows(const PGresult *rows)
+/* ---- positions ---- */
+
+struct loading {
+    storage_load_fn *load;
+    void *context;
+    int64_t count;
+    enum status status; /* STATUS_INVALID: a row holds figures that cannot be */
+};
+
+/* Every such row is named before the start is refused. */
+static void load_row(void *context, const PGresult *row)
 {
-    enum status status = STATUS_OK;
-    for (int row = 0; row < PQntuples(rows); row++) {
-        struct position position;
-        if (position_from_row(rows, row, &position) == STATUS_INVALID)
-            status = STATUS_INVALID;
+    struct loading *loading = context;
+    struct position position;
+    const enum status readable = position_from_row(row, 0, &position);
+    if (readable == STATUS_OK) {
+        loading->load(loading->context, &position);
+        loading->count++;
+    } else if (readable != STATUS_NOT_FOUND) { /* somebody's row that is no position of ours */
+        loading->status = readable;
     }
-    return status;
 }
 
-static enum status read_rows(struct pg_connection *connection, const char *load_sql, PGresult **rows)
+static enum status load_rows(struct pg_connection *connection, const char *load_sql, struct loading *loading)
 {
-    const enum status status = pg_query(connection, load_sql, 0, NULL, rows);
-    return status == STATUS_OK ? check_rows(*rows) : status;
+    loading->count = 0;
+    const enum status status = pg_query_each(connection, load_sql, load_row, loading);
+    return status == STATUS_OK ? loading->status : status;
 }
 
 /*
- * One snapshot for all: what is handed over is what the journal was compared with. A change that somebody makes a
- * moment later is found at the next commit. *rows is the caller's to clear, whatever is returned.
+ * One snapshot for all: what is handed over is what the journal is compared with. A change that somebody makes a moment
+ * later is found at the next commit. Readers need not wait for the comparison.
  */
-static enum status read_all(struct pg_connection *connection, const char *load_sql, PGresult **rows)
+static enum status load_and_compare(struct pg_connection *connection, const char *load_sql, struct board *board,
+                                    struct loading *loading)
 {
     size_t changed = 0;
     enum status status = pg_query(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ", 0, NULL, NULL);
     if (status == STATUS_OK)
-        status = read_rows(connection, load_sql, rows);
-    if (status == STATUS_OK)
+        status = load_rows(connection, load_sql, loading);
+    if (status == STATUS_OK) {
+        atomic_store(&board->positions_loaded, true);
+        LOG_EVENT(LOG_LEVEL_INFO, "positions_loaded", NULL, log_int("count", loading->count));
         status = catch_up_journal(connection, &changed);
-    if (status == STATUS_OK && changed > 0) {
-        PQclear(*rows);
-        *rows = NULL;
-        status = read_rows(connection, load_sql, rows); /* with what catching up noted in them */
     }
+    if (status == STATUS_OK && changed > 0)
+        status = load_rows(connection, load_sql, loading); /* with what catching up noted in them */
     return status == STATUS_OK ? pg_query(connection, "COMMIT", 0, NULL, NULL) : status;
 }
 
-static enum status load_positions(struct pg_connection *connection, storage_load_fn *load, void *context)
+static enum status load_positions(struct pg_connection *connection, struct board *board, storage_load_fn *load,
+                                  void *context)
 {
     struct position_sql sql = {0};
     enum status status = position_sql_open(connection, &sql);
     if (status != STATUS_OK)
         return status;
-    PGresult *rows = NULL;
-    status = read_all(connection, sql.load, &rows);
+    struct loading loading = {.load = load, .context = context, .status = STATUS_OK};
+    status = load_and_compare(connection, sql.load, board, &loading);
     position_sql_close(&sql);
-    for (int row = 0; status == STATUS_OK && row < PQntuples(rows); row++) {
-        struct position position;
-        const enum status readable = position_from_row(rows, row, &position);
-        if (readable == STATUS_OK)
-            load(context, &position);
-        else if (readable != STATUS_NOT_FOUND) /* somebody's row that is no position of ours */
-            status = readable;
-    }
-    if (status == STATUS_OK)
-        LOG_EVENT(LOG_LEVEL_INFO, "positions_loaded", NULL, log_int("count", PQntuples(rows)));
-    PQclear(rows);
     return status;
 }
+
+/* ---- getting ready ---- */
 
 static enum status take_tables(struct pg_connection *connection, struct board *board)
 {
@@ -107,7 +112,7 @@ static enum status prepare_once(struct pg_connection *connection, struct board *
     if (status == STATUS_OK)
         status = take_tables(connection, board);
     if (status == STATUS_OK)
-        status = load_positions(connection, load, context);
+        status = load_positions(connection, board, load, context);
     if (status == STATUS_INVALID)
         LOG_EVENT(LOG_LEVEL_ERROR, "storage_unusable", NULL, log_text("sqlstate", connection->sqlstate),
                   log_text("reason", connection->error));

@@ -24,13 +24,14 @@ struct storage_settings {
     enum migrations_mode migrations;
 };
 
-/* One call for each stored position. */
+/* One call for each stored position; again, with what is newer, where loading had to be repeated. */
 typedef void storage_load_fn(void *context, const struct position *position);
 
 /*
  * Connects (trying again with back-off until it works or board->stopping), waits until no other instance has the tables
- * (instance.h), migrates or checks, brings the journal up to what others changed meanwhile (catch_up.h), and hands over
- * every row of positions. board->database_connected is kept, board->instance_epoch written.
+ * (instance.h), migrates or checks, hands over every row of positions, and brings the journal up to what others
+ * changed meanwhile (catch_up.h). board->database_connected is kept; instance_epoch and positions_loaded are written,
+ * the latter as soon as readers may look.
  * Thread: the starting one. Blocks: as long as PostgreSQL is away or another instance runs.
  * Fails: STATUS_STOPPING; STATUS_INVALID (migrations `check` found something missing, or a row holds what cannot be:
  * logged by name); after the latter the service must not start.
