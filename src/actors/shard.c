@@ -85,6 +85,10 @@ void shard_make_trace_id(struct shard *shard, char out[TRACE_ID_LEN_MAX + 1])
 void shard_load(struct shard *shard, const struct position *position)
 {
     (void)directory_publish(shard->settings.part, position);
+    /* The run before may have ended between a commit and the portfolio_updated that counts it. */
+    if (!shard->totals_dirty)
+        shard_make_trace_id(shard, shard->totals_trace_id);
+    shard->totals_dirty = true;
     if (!position->announcement_due)
         return;
     struct work *work = shard_work(shard, position->asset, position->mode);

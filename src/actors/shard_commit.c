@@ -313,8 +313,28 @@ static void try_again(struct shard *shard, struct work *work)
         shard_refuse(shard, delivery, STATUS_VERSION_CONFLICT, "version");
 }
 
+/*
+ * Whether the row that was found is the one to be written: the group was committed, nobody could tell, and it was done
+ * again (committer.h). Then nothing is left to do, and nobody else has changed anything.
+ */
+static bool is_written_already(const struct commit_item *item)
+{
+    if (!item->found_exists || item->found.version != item->row.version ||
+        !uuid_is_equal(&item->found.id, &item->row.id) || !position_is_same_figures(&item->found, &item->row))
+        return false;
+    for (const struct delivery *delivery = item->deliveries; delivery != NULL; delivery = delivery_next(delivery))
+        if (delivery->kind == DELIVERY_EXECUTION && delivery->applied && delivery->identity[0] != '\0' &&
+            !(delivery->identity_known && delivery->known_fingerprint == delivery->fingerprint))
+            return false;
+    return true;
+}
+
 static void commit_conflict(struct shard *shard, struct work *work, const struct commit_item *item)
 {
+    if (is_written_already(item)) {
+        commit_done(shard, work, item);
+        return;
+    }
     metric_add(METRIC_CONFLICTS, 1);
     work->conflict_tries++;
     LOG_EVENT(LOG_LEVEL_WARNING, "position_conflict", work->flight_trace_id, log_text("asset", work->now.asset),
