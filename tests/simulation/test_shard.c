@@ -12,7 +12,7 @@ static void start(void)
 {
     log_set_level(LOG_LEVEL_ERROR);
     world = malloc(sizeof *world);
-    world_init(world, 7);
+    world_init(world, 64, 4);
 }
 
 static void stop(void)
@@ -31,7 +31,7 @@ static const struct position *view_of(const char *asset)
 static void run_all_shards(void)
 {
     for (size_t i = 0; i < WORLD_SHARDS; i++)
-        world_run_shard(world, i);
+        world_run_shard(world, i, SIZE_MAX);
 }
 
 static void settle(void)
@@ -58,7 +58,7 @@ Test(shard, nothing_is_shown_or_announced_before_it_is_committed)
         run_all_shards();
         world_take_requests(world);
         world_run_publisher(world);
-        world_run_aggregator(world);
+        world_run_aggregator(world, SIZE_MAX);
     }
     directory_begin(world->reader);
     cr_expect_null(view_of("AUSDT"));
@@ -145,7 +145,7 @@ Test(shard, a_row_that_never_stands_still_sends_the_events_to_the_dead_letters)
             world_answer(world, j);
         }
         world_run_publisher(world);
-        world_confirm(world, SIZE_MAX);
+        world_confirm(world, SIZE_MAX, 0);
         world_pass_time(world, 10000);
     }
     cr_expect(world->messages[message].dead_lettered);
@@ -269,11 +269,48 @@ Test(shard, a_foreign_change_is_journalled_and_announced_also_when_all_tries_are
         carry_out_and_answer_commits();
         run_all_shards();
         world_run_publisher(world);
-        world_confirm(world, SIZE_MAX);
+        world_confirm(world, SIZE_MAX, 0);
         world_pass_time(world, 1000000);
     }
     cr_assert(world->messages[message].dead_lettered);
     settle();
     cr_expect_eq(world->journal_count, 2);
     cr_expect_eq(row->announced_version, row->position.version);
+}
+
+Test(shard, what_died_unsaid_of_the_portfolio_is_said_by_the_next_run)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    world_take_requests(world);
+    carry_out_and_answer_commits();
+    run_all_shards(); /* announced and settled, had it lived */
+    cr_assert_eq(world->portfolio_count, 0);
+    world_crash(world);
+    world->upstream_holds = true;
+    run_all_shards();
+    world_run_aggregator(world, SIZE_MAX);
+    world_run_publisher(world);
+    world_confirm(world, SIZE_MAX, 0);
+    cr_expect_eq(world->portfolio_count, 1);
+    cr_expect_eq(world->last_portfolio.positions, 1);
+    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
+
+Test(shard, a_group_that_is_done_again_finds_its_own_rows_and_takes_them_for_done)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    (void)world_add_execution(world, "AUSDT", "", SIDE_BUY, "1", "100");
+    cr_assert(world_deliver(world));
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    world_take_requests(world);
+    for (size_t i = 0; i < (size_t)WORLD_REQUESTS; i++)
+        world_carry_out(world, i);
+    world_lose_database(world, true);
+    cr_assert_eq(world->conflict_count, 1);
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)3 * DECIMAL_ONE);
+    cr_expect_eq(world->journal_count, 2, "%zu lines: nobody else has changed anything", world->journal_count);
 }

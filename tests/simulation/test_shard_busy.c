@@ -21,8 +21,7 @@ static void start(void)
     log_set_level(LOG_LEVEL_ERROR);
     identity_number = 0;
     world = malloc(sizeof *world);
-    world_init(world, 5);
-    cr_assert_geq(world->prefetch, FULL_COUNT + 5, "this seed's prefetch");
+    world_init(world, 64 + FULL_COUNT, 4);
     /* The first whole multiple of the hold, so that all moments below can be told. */
     world_pass_time(world, ANNOUNCE_HOLD_US - world->now.steady_us % ANNOUNCE_HOLD_US);
 }
@@ -49,7 +48,7 @@ static void run_shards(void)
 {
     for (int i = 0; i < 20; i++) {
         for (size_t shard = 0; shard < WORLD_SHARDS; shard++)
-            world_run_shard(world, shard);
+            world_run_shard(world, shard, SIZE_MAX);
     }
 }
 
@@ -150,7 +149,7 @@ Test(shard_busy, it_stays_busy_for_one_hold_after_the_crowd_is_gone)
     world_pass_time(world, deadline_us() - world->now.steady_us);
     run_shards();
     cr_assert_eq(announcements(), 1);
-    world_confirm(world, SIZE_MAX);
+    world_confirm(world, SIZE_MAX, 0);
     run_shards();
     world_pass_time(world, ANNOUNCE_HOLD_US / 2);
     deliver(1);
@@ -159,7 +158,7 @@ Test(shard_busy, it_stays_busy_for_one_hold_after_the_crowd_is_gone)
     world_pass_time(world, ANNOUNCE_HOLD_US / 2);
     run_shards();
     cr_expect_eq(announcements(), 1);
-    world_confirm(world, SIZE_MAX);
+    world_confirm(world, SIZE_MAX, 0);
     deliver(1);
     run_shards();
     commit();

@@ -5,29 +5,34 @@
 
 #include "check.h"
 
-uint64_t world_random(struct world *world, uint64_t bound)
+uint64_t world_random_next(uint64_t *state)
 {
     /* splitmix64 */
-    uint64_t z = (world->random_state += 0x9e3779b97f4a7c15U);
+    uint64_t z = (*state += 0x9e3779b97f4a7c15U);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return (z ^ (z >> 31)) % bound;
+    return z ^ (z >> 31);
 }
 
-static struct uuid seeded_uuid(void *context)
+/* Each another one; which does not depend on what else happens by chance. */
+static struct uuid next_uuid(void *context)
 {
+    struct world *world = context;
     struct uuid uuid;
-    for (size_t i = 0; i < UUID_LEN; i++)
-        uuid.bytes[i] = (uint8_t)world_random(context, 256);
+    uint64_t halves[2] = {++world->id_count, 0};
+    halves[1] = halves[0] * 0x9e3779b97f4a7c15U;
+    memcpy(uuid.bytes, halves, sizeof uuid.bytes);
     return uuid;
 }
 
 static void start_mailboxes(struct world *world)
 {
-    uint32_t pool = WORLD_POOL_MAX;
-    uint32_t shard[] = {pool, 2, WORLD_ANNOUNCED_MAX, 1};
+    /* As narrow as the service has them: whoever sends more than was reserved runs into an assert. */
+    uint32_t pool = (uint32_t)world->prefetch;
+    uint32_t announced = world->announcement_count_max;
+    uint32_t shard[] = {pool, 2, announced, 1};
     uint32_t committer[WORLD_SHARDS] = {2, 2};
-    uint32_t publisher[WORLD_SHARDS + 1] = {pool + WORLD_ANNOUNCED_MAX, pool + WORLD_ANNOUNCED_MAX, 1};
+    uint32_t publisher[WORLD_SHARDS + 1] = {pool + announced, pool + announced, 1};
     uint32_t consumer[WORLD_SHARDS] = {pool, pool};
     uint32_t aggregator[WORLD_SHARDS] = {1, 1};
     for (size_t i = 0; i < WORLD_SHARDS; i++)
@@ -38,20 +43,22 @@ static void start_mailboxes(struct world *world)
     world->aggregator_mailbox = mailbox_create("aggregator", aggregator, WORLD_SHARDS);
 }
 
+struct market_policy world_market_policy(void)
+{
+    struct decimal threshold = decimal_from_units(DECIMAL_ONE / 10000);
+    return (struct market_policy){
+        .average_threshold = threshold, .size_threshold = threshold, .use_average_price = true};
+}
+
 static void start_shard(struct world *world, size_t i)
 {
     world->readers[i] = directory_reader_register(world->directory);
-    struct decimal threshold;
-    pm_assert(decimal_parse("0.0001", 6, DECIMAL_EXCESS_REFUSE, &threshold) == STATUS_OK);
     struct shard_settings settings = {
         .index = (uint32_t)i,
-        .market = {.average_threshold = threshold,
-                   .size_threshold = threshold,
-                   .use_average_price = true,
-                   .timestamp_resolution = false},
-        .conflict_tries_max = 3,
+        .market = world_market_policy(),
+        .conflict_tries_max = WORLD_CONFLICT_TRIES_MAX,
         .conflict_backoff_us = 1000,
-        .announcement_count = 1 + (uint32_t)world_random(world, 8),
+        .announcement_count = world->announcement_count_max,
         .announce_hold_us = 2000,
         .commit_pace_us = 700,
         .busy_count = 20,
@@ -63,7 +70,7 @@ static void start_shard(struct world *world, size_t i)
         .part = directory_part(world->directory, i),
         .reader = world->readers[i],
         .board = &world->board,
-        .new_uuid = seeded_uuid,
+        .new_uuid = next_uuid,
         .new_uuid_context = world,
     };
     world->shards[i] = shard_create(&settings);
@@ -73,6 +80,7 @@ static void start_shard(struct world *world, size_t i)
 static void start_service(struct world *world)
 {
     memset(&world->board, 0, sizeof world->board);
+    world_catch_up(world);
     start_mailboxes(world);
     world->directory = directory_create(WORLD_SHARDS);
     world->reader = directory_reader_register(world->directory);
@@ -88,12 +96,13 @@ static void start_service(struct world *world)
                                              .shard_count = WORLD_SHARDS,
                                              .publisher = {world->publisher_mailbox, WORLD_SHARDS},
                                              .reader = world->readers[WORLD_SHARDS],
-                                             .new_uuid = seeded_uuid,
+                                             .new_uuid = next_uuid,
                                              .new_uuid_context = world};
     world->aggregator = aggregator_create(&aggregator);
     world->aggregator_deadline = ACTOR_NO_DEADLINE;
     for (size_t i = 0; i < WORLD_ROWS_MAX; i++) {
-        const struct world_row *row = &world->rows[i];
+        struct world_row *row = &world->rows[i];
+        row->published_version = 0;
         if (row->exists)
             shard_load(world->shards[directory_part_index(world->directory, row->position.asset)], &row->position);
     }
@@ -125,12 +134,12 @@ static void stop_service(struct world *world)
     directory_destroy(world->directory);
 }
 
-void world_init(struct world *world, uint64_t seed)
+void world_init(struct world *world, uint32_t prefetch, uint32_t announcements)
 {
     memset(world, 0, sizeof *world);
-    world->random_state = seed;
     world->now = (struct actor_time){.wall_us = 1736935200000000, .steady_us = 1000000};
-    world->prefetch = 16 + world_random(world, 120);
+    world->prefetch = prefetch;
+    world->announcement_count_max = announcements;
     world->exposure_limit = decimal_from_units((int128)DECIMAL_ONE * 5000);
     start_service(world);
 }
@@ -148,28 +157,32 @@ void world_crash(struct world *world)
         world->pool[i].in_use = false;
     for (size_t i = 0; i < world->message_count; i++)
         world->messages[i].on_the_way = 0;
+    world->deliveries_about = 0;
     memset(world->requests, 0, sizeof world->requests);
     world->published_count = 0;
     world->generation++;
     start_service(world);
 }
 
-static int64_t run_actor(struct world *world, void *actor, actor_receive_fn *receive, struct mailbox *mailbox)
+static int64_t run_actor(struct world *world, void *actor, actor_receive_fn *receive, struct mailbox *mailbox,
+                         size_t max)
 {
-    struct message *batch[64];
-    size_t count = mailbox_receive(mailbox, batch, 1 + world_random(world, 64));
+    struct message *batch[WORLD_BATCH_MAX];
+    size_t count = mailbox_receive(mailbox, batch, max < WORLD_BATCH_MAX ? max : WORLD_BATCH_MAX);
     return receive(actor, batch, count, world->now);
 }
 
-void world_run_shard(struct world *world, size_t index)
+void world_run_shard(struct world *world, size_t index, size_t max)
 {
+    world->shard_ran[index] = true;
     world->shard_deadlines[index] =
-        run_actor(world, world->shards[index], shard_receive, world->shard_mailboxes[index]);
+        run_actor(world, world->shards[index], shard_receive, world->shard_mailboxes[index], max);
 }
 
-void world_run_aggregator(struct world *world)
+void world_run_aggregator(struct world *world, size_t max)
 {
-    world->aggregator_deadline = run_actor(world, world->aggregator, aggregator_receive, world->aggregator_mailbox);
+    world->aggregator_deadline =
+        run_actor(world, world->aggregator, aggregator_receive, world->aggregator_mailbox, max);
 }
 
 void world_pass_time(struct world *world, int64_t us)
@@ -178,111 +191,75 @@ void world_pass_time(struct world *world, int64_t us)
     world->now.wall_us += us;
 }
 
-static bool is_quiet(struct world *world)
+/* ---- rest ---- */
+
+static bool is_empty(const struct mailbox *mailbox)
 {
-    for (size_t i = 0; i < world->message_count; i++)
+    for (size_t lane = 0; lane < mailbox_lane_count(mailbox); lane++)
+        if (mailbox_depth(mailbox, lane) > 0)
+            return false;
+    return true;
+}
+
+static bool is_idle(const struct world *world)
+{
+    for (size_t i = 0; i < WORLD_SHARDS; i++)
+        if (!is_empty(world->shard_mailboxes[i]) || world->shard_deadlines[i] != ACTOR_NO_DEADLINE)
+            return false;
+    for (size_t i = 0; i < WORLD_REQUESTS; i++)
+        if (world->requests[i] != NULL)
+            return false;
+    return is_empty(world->committer_mailbox) && is_empty(world->publisher_mailbox) &&
+           is_empty(world->consumer_mailbox) && is_empty(world->aggregator_mailbox);
+}
+
+static bool is_quiet(const struct world *world)
+{
+    size_t published = world->upstream_holds ? world->next_message : world->message_count;
+    for (size_t i = world->first_open; i < published; i++)
         if (!world->messages[i].acked)
             return false;
-    for (size_t i = 0; i < WORLD_POOL_MAX; i++)
-        if (world->pool[i].in_use)
-            return false;
+    return world->deliveries_about == 0 && is_idle(world) && world->published_count == 0 &&
+           world->aggregator_deadline == ACTOR_NO_DEADLINE;
+}
+
+static void run_round(struct world *world)
+{
+    while (world_deliver(world)) {
+    }
     for (size_t i = 0; i < WORLD_SHARDS; i++)
-        for (size_t lane = 0; lane < mailbox_lane_count(world->shard_mailboxes[i]); lane++)
-            if (mailbox_depth(world->shard_mailboxes[i], lane) > 0)
-                return false;
-    return world->published_count == 0 && world->aggregator_deadline == ACTOR_NO_DEADLINE;
+        world_run_shard(world, i, SIZE_MAX);
+    world_take_requests(world);
+    for (size_t i = 0; i < WORLD_REQUESTS; i++) {
+        world_carry_out(world, i);
+        world_answer(world, i);
+    }
+    world_run_publisher(world);
+    world_confirm(world, SIZE_MAX, 0);
+    world_run_consumer(world);
+    world_run_aggregator(world, SIZE_MAX);
+    world_pass_time(world, 500);
+    world_check(world);
 }
 
 void world_settle(struct world *world)
 {
+    enum { ROUNDS_MAX = 8000, QUIET_ROUNDS = 3 };
     world->database_holds = world->publisher_holds = false;
     size_t quiet_rounds = 0;
-    for (size_t round = 0; quiet_rounds < 3; round++) {
-        if (round > 200000) {
-            world_break(world, "liveness", "messages are still unacknowledged after %zu rounds", round);
-            return;
-        }
-        while (world_deliver(world)) {
-        }
-        for (size_t i = 0; i < WORLD_SHARDS; i++)
-            world_run_shard(world, i);
-        world_take_requests(world);
-        for (size_t i = 0; i < WORLD_SHARDS * 2; i++) {
-            world_carry_out(world, i);
-            world_answer(world, i);
-        }
-        world_run_publisher(world);
-        world_confirm(world, SIZE_MAX);
-        world_run_consumer(world);
-        world_run_aggregator(world);
-        world_pass_time(world, 500);
-        world_check(world);
-        if (world->broken != NULL)
-            return;
+    for (size_t round = 0; quiet_rounds < QUIET_ROUNDS && world->broken == NULL; round++) {
+        if (round == ROUNDS_MAX)
+            world_break(world, "liveness", "it does not come to rest in %zu rounds", round);
+        run_round(world);
         quiet_rounds = is_quiet(world) ? quiet_rounds + 1 : 0;
     }
+    if (world->broken == NULL)
+        world_check_settled(world);
 }
 
-void world_step(struct world *world)
+void world_rest(struct world *world)
 {
-    world->steps++;
-    switch (world_random(world, 24)) {
-    case 0:
-    case 1:
-    case 2:
-    case 3:
-    case 4:
-        for (uint64_t i = world_random(world, 12); i > 0; i--)
-            (void)world_deliver(world);
-        break;
-    case 5:
-    case 6:
-    case 7:
-    case 8:
-        world_run_shard(world, world_random(world, WORLD_SHARDS));
-        break;
-    case 9:
-    case 10:
-        world_take_requests(world);
-        break;
-    case 11:
-    case 12:
-        world_carry_out(world, world_random(world, WORLD_SHARDS * 2));
-        break;
-    case 13:
-    case 14:
-        world_answer(world, world_random(world, WORLD_SHARDS * 2));
-        break;
-    case 15:
-    case 16:
-        world_run_publisher(world);
-        break;
-    case 17:
-        world_confirm(world, world_random(world, 20));
-        break;
-    case 18:
-        world_run_consumer(world);
-        break;
-    case 19:
-        world_run_aggregator(world);
-        break;
-    case 20:
-        world_pass_time(world, (int64_t)world_random(world, 3000));
-        break;
-    case 21:
-        if (world_random(world, 12) == 0)
-            world_foreign_write(world, world_random(world, WORLD_ROWS_MAX));
-        break;
-    case 22:
-        if (world_random(world, 12) == 0)
-            world_lose_consumer(world);
-        break;
-    case 23:
-        if (world_random(world, 40) == 0)
-            world_crash(world);
-        break;
-    default:
-        break;
-    }
-    world_check(world);
+    world->upstream_holds = true;
+    world_settle(world);
+    world->upstream_holds = false;
 }

@@ -45,119 +45,41 @@ static struct delivery *new_message(struct world *world, const char *asset)
     return delivery;
 }
 
-size_t world_add_execution(struct world *world, const char *asset, const char *identity, enum side side,
-                           const char *quantity, const char *price)
+size_t world_add(struct world *world, const char *asset, const char *identity, const char *order_key,
+                 const struct execution *execution)
 {
     struct delivery *delivery = new_message(world, asset);
     delivery->kind = DELIVERY_EXECUTION;
     (void)snprintf(delivery->identity, sizeof delivery->identity, "%s", identity);
-    delivery->said.execution = (struct execution){.quantity = parsed(quantity),
-                                                  .price = parsed(price),
-                                                  .fees = parsed("0.01"),
-                                                  .executed_at_us = world->now.wall_us,
-                                                  .side = (uint8_t)side};
+    (void)snprintf(delivery->order_key, sizeof delivery->order_key, "%s", order_key);
+    delivery->said.execution = *execution;
     delivery->fingerprint = fingerprint_of(delivery);
     return world->message_count - 1;
 }
 
-static const char *const assets[WORLD_ASSETS_MAX] = {"AUSDT", "BUSDT", "CUSDT", "DUSDT", "EUSDT", "FUSDT"};
-
-static void make_execution(struct world *world, const char *asset)
+size_t world_add_execution(struct world *world, const char *asset, const char *identity, enum side side,
+                           const char *quantity, const char *price)
 {
-    char identity[40];
-    (void)snprintf(identity, sizeof identity, "x:%zu", world->message_count);
-    size_t index =
-        world_add_execution(world, asset, identity, world_random(world, 2) == 0 ? SIDE_BUY : SIDE_SELL, "1", "1");
-    struct delivery *delivery = &world->messages[index].template;
-    struct execution *execution = &delivery->said.execution;
-    execution->quantity = decimal_from_units((int128)(1 + world_random(world, 500)) * 1000000);
-    execution->price = decimal_from_units((int128)(1 + world_random(world, 100000)) * 1234567);
-    execution->mode = world_random(world, 3) == 0 ? POSITION_MODE_HEDGE : POSITION_MODE_ONE_WAY;
-    execution->reduce_only = execution->mode == POSITION_MODE_HEDGE && world_random(world, 4) == 0;
-    if (world_random(world, 8) == 0)
-        delivery->identity[0] = '\0';
-    if (world_random(world, 3) == 0) /* an order that cumulative messages may speak of too */
-        (void)snprintf(delivery->order_key, sizeof delivery->order_key, "order-%llu",
-                       (unsigned long long)world_random(world, 20));
-    delivery->fingerprint = fingerprint_of(delivery);
+    struct execution execution = {.quantity = parsed(quantity),
+                                  .price = parsed(price),
+                                  .fees = parsed("0.01"),
+                                  .executed_at_us = world->now.wall_us,
+                                  .side = (uint8_t)side};
+    return world_add(world, asset, identity, "", &execution);
 }
 
-static void make_cumulative(struct world *world, const char *asset)
-{
-    make_execution(world, asset);
-    struct delivery *delivery = &world->messages[world->message_count - 1].template;
-    struct execution *execution = &delivery->said.execution;
-    uint64_t order = world_random(world, 20);
-    (void)snprintf(delivery->order_key, sizeof delivery->order_key, "order-%llu", (unsigned long long)order);
-    (void)snprintf(delivery->identity, sizeof delivery->identity, "e:%zu", world->message_count);
-    execution->cumulative = true;
-    execution->side = order % 2 == 0 ? SIDE_BUY : SIDE_SELL;
-    execution->quantity = decimal_from_units((int128)(world_random(world, 60)) * 50000000);
-    execution->reduce_only = false;
-    delivery->fingerprint = fingerprint_of(delivery);
-}
-
-static void make_market(struct world *world, const char *asset)
+size_t world_add_market(struct world *world, const char *asset, const struct market_event *event)
 {
     struct delivery *delivery = new_message(world, asset);
     delivery->kind = DELIVERY_MARKET;
     delivery->queue_name = "market";
-    delivery->said.market = (struct market_event){
-        .size = DECIMAL_NONE,
-        .average_price = DECIMAL_NONE,
-        .mark_price = decimal_from_units((int128)(1 + world_random(world, 50)) * 100000000),
-        .unrealized_pnl = DECIMAL_NONE,
-        .realized_pnl =
-            world_random(world, 5) == 0 ? decimal_from_units((int128)world_random(world, 1000)) : DECIMAL_NONE,
-        .at_us =
-            world_random(world, 6) == 0 ? TIME_NONE : world->now.wall_us + (int64_t)world_random(world, 200) * 1000,
-        .digest = world_random(world, UINT64_MAX),
-        .mode = world_random(world, 3) == 0 ? POSITION_MODE_HEDGE : POSITION_MODE_ONE_WAY,
-    };
-}
-
-static void make_repeat(struct world *world, bool other_content)
-{
-    size_t original = world_random(world, world->message_count);
-    struct delivery copy = world->messages[original].template;
-    if (other_content && (copy.kind != DELIVERY_EXECUTION || copy.identity[0] == '\0'))
-        return;
-    struct delivery *delivery = new_message(world, copy.asset);
-    *delivery = copy;
-    if (other_content) {
-        delivery->said.execution.quantity.units += 1;
-        delivery->fingerprint = fingerprint_of(delivery);
-    }
-}
-
-void world_make_stream(struct world *world, size_t count)
-{
-    make_execution(world, assets[0]);
-    while (world->message_count < count) {
-        const char *asset = assets[world_random(world, WORLD_ASSETS_MAX)];
-        uint64_t kind = world_random(world, 20);
-        if (kind < 9)
-            make_execution(world, asset);
-        else if (kind < 13)
-            make_cumulative(world, asset);
-        else if (kind < 17)
-            make_market(world, asset);
-        else
-            make_repeat(world, kind == 19);
-    }
+    delivery->said.market = *event;
+    return world->message_count - 1;
 }
 
 /* ---- broker and consumer ---- */
 
-static size_t deliveries_about(const struct world *world)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < WORLD_POOL_MAX; i++)
-        count += world->pool[i].in_use;
-    return count;
-}
-
-void world_deliver_message(struct world *world, size_t index)
+static void deliver_message(struct world *world, size_t index)
 {
     size_t slot = 0;
     while (slot < WORLD_POOL_MAX && world->pool[slot].in_use)
@@ -167,6 +89,8 @@ void world_deliver_message(struct world *world, size_t index)
     about->delivery = world->messages[index].template;
     about->message = index;
     about->in_use = true;
+    about->counted = false;
+    world->deliveries_about++;
     about->delivery.head.type = MESSAGE_DELIVERY;
     about->delivery.generation = world->generation;
     about->delivery.tag = ++world->next_tag;
@@ -182,44 +106,21 @@ void world_deliver_message(struct world *world, size_t index)
 
 bool world_deliver(struct world *world)
 {
-    if (deliveries_about(world) >= world->prefetch)
+    if (world->deliveries_about >= world->prefetch)
         return false;
-    for (size_t i = 0; i < world->next_message; i++) { /* what came back goes first */
+    while (world->first_open < world->next_message && world->messages[world->first_open].acked)
+        world->first_open++;
+    for (size_t i = world->first_open; i < world->next_message; i++) { /* what came back goes first */
         if (!world->messages[i].acked && world->messages[i].on_the_way == 0) {
             world->redelivery_count++;
-            world_deliver_message(world, i);
+            deliver_message(world, i);
             return true;
         }
     }
-    if (world->next_message == world->message_count)
+    if (world->upstream_holds || world->next_message == world->message_count)
         return false;
-    world_deliver_message(world, world->next_message++);
+    deliver_message(world, world->next_message++);
     return true;
-}
-
-/* Invariant 3: what is acknowledged is committed and announced, or refused and its copy confirmed. */
-static void check_acknowledgement(struct world *world, const struct world_delivery *about)
-{
-    const struct delivery *said = &world->messages[about->message].template;
-    const struct world_message *message = &world->messages[about->message];
-    if (message->dead_lettered || said->kind != DELIVERY_EXECUTION || said->identity[0] == '\0')
-        return;
-    const struct world_journal_entry *entry = world_find_identity(world, said->identity);
-    if (entry == NULL) {
-        /* A cumulative total that did not increase leaves no line; its order must have it. */
-        if (!said->said.execution.cumulative)
-            world_break(world, "acknowledge last", "message %zu is acknowledged and not committed", about->message);
-        return;
-    }
-    /* A cumulative one may have been a repeat of its order's total before another content took the identity. */
-    if (entry->fingerprint != said->fingerprint && said->said.execution.cumulative)
-        return;
-    if (entry->fingerprint != said->fingerprint)
-        world_break(world, "once", "message %zu was taken for a repeat of another content", about->message);
-    const struct world_row *row = &world->rows[entry->row];
-    if (entry->note.version > row->announced_version)
-        world_break(world, "acknowledge last", "message %zu is acknowledged, its version %d not announced (%d)",
-                    about->message, (int)entry->note.version, (int)row->announced_version);
 }
 
 void world_run_consumer(struct world *world)
@@ -233,12 +134,13 @@ void world_run_consumer(struct world *world)
             struct world_delivery *about = (struct world_delivery *)delivery;
             pm_assert(about->in_use);
             about->in_use = false;
+            world->deliveries_about--;
             if (delivery->generation != world->generation)
                 continue;
             struct world_message *message = &world->messages[about->message];
             message->on_the_way--;
             message->acked = true;
-            check_acknowledgement(world, about);
+            world_check_acknowledgement(world, about);
         }
     }
 }
@@ -255,19 +157,22 @@ void world_lose_consumer(struct world *world)
 void world_run_publisher(struct world *world)
 {
     struct message *message;
-    while (!world->publisher_holds && mailbox_receive(world->publisher_mailbox, &message, 1) == 1)
+    while (!world->publisher_holds && mailbox_receive(world->publisher_mailbox, &message, 1) == 1) {
+        pm_assert(world->published_count < sizeof world->published / sizeof world->published[0]);
+        if (message->type == MESSAGE_ANNOUNCEMENT)
+            world_check_announcement(world, (const struct announcement *)message);
+        else if (message->type == MESSAGE_PORTFOLIO)
+            world_check_portfolio(world, (const struct portfolio_announcement *)message);
+        else
+            world_check_refusal(world, (const struct world_delivery *)message);
         world->published[world->published_count++] = message;
+    }
 }
 
 static void confirm_announcement(struct world *world, struct announcement *announcement)
 {
     const struct position *position = &announcement->position;
     struct world_row *row = &world->rows[world_row_index(position->asset, position->mode)];
-    if (!row->exists || row->position.version < position->version)
-        world_break(world, "nothing shown that a crash could take back", "%s version %d announced, not committed",
-                    position->asset, (int)position->version);
-    if (announcement->trace_id[0] == '\0')
-        world_break(world, "trace", "an announcement without a trace id");
     if (row->announced_version < position->version)
         row->announced_version = position->version;
     world->announcement_count++;
@@ -285,8 +190,6 @@ static void confirm_announcement(struct world *world, struct announcement *annou
 static void confirm_dead_letter(struct world *world, struct delivery *delivery)
 {
     struct world_delivery *about = (struct world_delivery *)delivery;
-    if (!status_is_refusal(delivery->refusal))
-        world_break(world, "every failure has a name", "a dead letter without a reason");
     world->messages[about->message].dead_lettered = true;
     delivery->head.type = MESSAGE_SETTLED;
     struct message *message = &delivery->head;
@@ -302,17 +205,25 @@ static void confirm_portfolio(struct world *world, struct portfolio_announcement
     world->aggregator_deadline = aggregator_receive(world->aggregator, batch, 1, world->now);
 }
 
-void world_confirm(struct world *world, size_t count)
+static void confirm(struct world *world, struct message *message)
 {
+    if (message->type == MESSAGE_ANNOUNCEMENT)
+        confirm_announcement(world, (struct announcement *)message);
+    else if (message->type == MESSAGE_DEAD_LETTER)
+        confirm_dead_letter(world, (struct delivery *)message);
+    else
+        confirm_portfolio(world, (struct portfolio_announcement *)message);
+}
+
+void world_confirm(struct world *world, size_t count, uint64_t picked_by)
+{
+    uint64_t state = picked_by;
     while (count-- > 0 && world->published_count > 0) {
-        size_t index = world_random(world, world->published_count);
+        size_t index = picked_by == 0 ? 0 : (size_t)(world_random_next(&state) % world->published_count);
         struct message *message = world->published[index];
-        world->published[index] = world->published[--world->published_count];
-        if (message->type == MESSAGE_ANNOUNCEMENT)
-            confirm_announcement(world, (struct announcement *)message);
-        else if (message->type == MESSAGE_DEAD_LETTER)
-            confirm_dead_letter(world, (struct delivery *)message);
-        else
-            confirm_portfolio(world, (struct portfolio_announcement *)message);
+        world->published_count--;
+        memmove(&world->published[index], &world->published[index + 1],
+                (world->published_count - index) * sizeof(struct message *));
+        confirm(world, message);
     }
 }
