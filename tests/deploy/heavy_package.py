@@ -8,6 +8,7 @@ PM_PACKAGE names a package that is built already, PM_BARE_ROOT a bare system (it
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from test_systemd import Manager
 from world import API_KEY, Broker, Database, free_port, wait_until
 
 UNIT = "position-manager.service"
@@ -293,3 +295,17 @@ def test_removed_it_is_stopped_disabled_and_gone(container, settled, bare):
     assert not (bare.path / f"etc/systemd/system/multi-user.target.wants/{UNIT}").is_symlink()
     container.run("apt-get", "-q", "-y", "purge", "position-manager")
     assert bare.traces() == []
+
+
+def test_a_process_that_stood_still_as_a_whole_is_not_taken_for_stuck(world, tmp_path):
+    """A machine that slept wakes up with every thread late, the watch included; none of them hangs."""
+    manager = Manager(tmp_path)
+    service = world.service({"NOTIFY_SOCKET": manager.path}).start()
+    manager.wait_for("READY=1")
+    os.kill(service.process.pid, signal.SIGSTOP)
+    time.sleep(12)
+    manager.heard()
+    os.kill(service.process.pid, signal.SIGCONT)
+    manager.wait_for("WATCHDOG=1")
+    assert not [line for line in service.log() if line["event"] == "thread_stuck"]
+    assert service.stop()[0] == 0
