@@ -349,7 +349,7 @@ struct history *history_create(const struct history_settings *settings)
     pg_init(&history->lines[LINE_QUICK], settings->storage, quick_gives_up, history);
     pg_init(&history->lines[LINE_CHECKS], settings->storage, checks_give_up, history);
     pg_init(&history->lines[LINE_JOBS], settings->storage, jobs_give_up, history);
-    history->job.kind = JOB_NONE;
+    history->job.kind = history->set_aside.kind = JOB_NONE;
     history_wishes_create(history);
     history_outbox_create(history);
     return history;

@@ -1,6 +1,8 @@
 /*
- * What is done by the clock: one job at a time, one batch a step. A job that was given up because the connection failed
- * is still due; one that the server refused waits for its next time.
+ * What is done by the clock: one job at a time, one batch a step. Forgetting may take long and is set aside, between
+ * two batches, for a job that has to be on time. A job that was given up because the connection failed is still due;
+ * one that something in passing was in the way of is tried again soon; one that the server refused waits for its next
+ * time.
  */
 #include "history_state.h"
 
@@ -11,6 +13,9 @@
 
 /* Between two batches, for everybody else's sake. */
 enum { PAUSE_US = 20000, PAUSE_ROWS = 1000 };
+
+/* After a lock that did not go away, or a disk that was full. */
+enum { TRY_AGAIN_US = 60000000 };
 
 static int64_t interval_us(const struct history *history, enum job_kind kind)
 {
@@ -63,12 +68,30 @@ int64_t history_jobs_next_us(const struct history *history)
     return kind == JOB_NONE ? INT64_MAX : history->due_us[kind];
 }
 
-void history_job_abandon(struct history *history)
+static void forget(struct job *job)
 {
-    struct job *job = &history->job;
     walk_free(&job->walk);
     PQclear(job->folding);
     *job = (struct job){.kind = JOB_NONE};
+}
+
+void history_job_abandon(struct history *history)
+{
+    forget(&history->job);
+    forget(&history->set_aside);
+}
+
+static bool is_retention(enum job_kind kind)
+{
+    return kind == JOB_SNAPSHOT_RETENTION || kind == JOB_JOURNAL_RETENTION || kind == JOB_ORDER_RETENTION;
+}
+
+/* What a retention has to make room for. */
+static enum job_kind urgent(const struct history *history, int64_t now_us)
+{
+    if (history->due_us[JOB_SNAPSHOTS] <= now_us)
+        return JOB_SNAPSHOTS;
+    return history->due_us[JOB_VALIDATIONS] <= now_us ? JOB_VALIDATIONS : JOB_NONE;
 }
 
 static void begin(struct history *history, enum job_kind kind)
@@ -83,11 +106,13 @@ static void begin(struct history *history, enum job_kind kind)
 }
 
 /* Skips what was missed rather than catching up. */
-static void set_next_time(struct history *history, enum job_kind kind)
+static void set_next_time(struct history *history, enum job_kind kind, bool is_soon)
 {
     const int64_t now_us = clock_steady_us();
     const int64_t interval = interval_us(history, kind);
     history->due_us[kind] += interval;
+    if (is_soon && history->due_us[kind] > now_us + TRY_AGAIN_US)
+        history->due_us[kind] = now_us + TRY_AGAIN_US;
     if (history->due_us[kind] <= now_us)
         history->due_us[kind] = now_us + interval;
 }
@@ -111,13 +136,29 @@ static enum status step(struct history *history, struct job *job)
     return STATUS_UNCHANGED;
 }
 
-static void end(struct history *history, bool is_refused)
+/* STATUS_UNCHANGED: it is done; else as the server refused it. */
+static void end(struct history *history, enum status status)
 {
     struct job *job = &history->job;
-    if (is_refused && job->in_transaction)
+    if (status != STATUS_UNCHANGED && job->in_transaction)
         (void)!history_query(history, LINE_JOBS, "rollback", "ROLLBACK", 0, NULL, NULL);
-    set_next_time(history, job->kind);
-    history_job_abandon(history);
+    set_next_time(history, job->kind, status == STATUS_TIMEOUT);
+    forget(job);
+    *job = history->set_aside;
+    history->set_aside = (struct job){.kind = JOB_NONE};
+}
+
+/* Takes up what is most due, or what the job under way has to make room for. */
+static void choose(struct history *history, int64_t now_us)
+{
+    struct job *job = &history->job;
+    const enum job_kind before = urgent(history, now_us);
+    if (job->kind == JOB_NONE) {
+        begin(history, most_due(history));
+    } else if (is_retention(job->kind) && before != JOB_NONE) {
+        history->set_aside = *job;
+        begin(history, before);
+    }
 }
 
 bool history_jobs_step(struct history *history)
@@ -126,13 +167,10 @@ bool history_jobs_step(struct history *history)
     const int64_t now_us = clock_steady_us();
     if (history_jobs_next_us(history) > now_us)
         return false;
-    if (job->kind == JOB_NONE)
-        begin(history, most_due(history));
+    choose(history, now_us);
     const enum status status = step(history, job);
-    if (status == STATUS_UNCHANGED)
-        end(history, false);
-    else if (status != STATUS_OK && history->connected)
-        end(history, true);
+    if (status == STATUS_UNCHANGED || (status != STATUS_OK && history->connected))
+        end(history, status);
     else if (status != STATUS_OK)
         history_job_abandon(history);
     else if (job->rows_since_pause >= PAUSE_ROWS) {

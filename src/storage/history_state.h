@@ -142,7 +142,7 @@ struct history {
     bool outbox_may_hold_more;
     bool publisher_is_gone;
 
-    struct job job;
+    struct job job, set_aside; /* set_aside: a retention that goes on afterwards */
     int64_t due_us[JOB_COUNT]; /* steady */
     int64_t job_pause_until_us;
 

@@ -83,3 +83,20 @@ Test(storage_history_daily, what_has_become_too_old_goes_a_day_after_the_start_a
     history_rig_until(&rig, orders, 0, 20000);
     atomic_store(&ahead_s, 0);
 }
+
+Test(storage_history_daily, snapshots_that_a_lock_was_in_the_way_of_are_not_left_out_for_an_hour)
+{
+    history_rig_positions(&rig, 3);
+    rig.settings.snapshot_interval_us = INT64_C(3600) * 1000000;
+    history_rig_start(&rig);
+    pass(1);
+    rig_execute(&rig.base, "BEGIN; SELECT 1 FROM positions ORDER BY asset LIMIT 1 FOR UPDATE");
+    atomic_store(&ahead_s, HOUR_S + 1);
+    pass(3);
+    rig_execute(&rig.base, "ROLLBACK");
+    pass(1);
+    cr_assert_eq(number(snapshots), 0, "all or none");
+    atomic_store(&ahead_s, HOUR_S + 70);
+    history_rig_until(&rig, snapshots, 3, 20000);
+    atomic_store(&ahead_s, 0);
+}

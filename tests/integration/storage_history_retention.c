@@ -58,6 +58,23 @@ Test(storage_history_retention, old_snapshots_are_deleted_in_batches_while_reque
     cr_expect_eq(metric_value(METRIC_SNAPSHOTS_DELETED), 200600);
 }
 
+Test(storage_history_retention, snapshots_are_taken_on_time_while_many_are_deleted)
+{
+    history_rig_positions(&rig, 2);
+    rig.settings.snapshot_interval_us = 300000;
+    rig_execute(&rig.base, "INSERT INTO position_snapshots (position_id, snapshot_data, created_at) SELECT p.id, '{}', "
+                           "now() - interval '366 days' - n * interval '1 s' FROM positions p, "
+                           "generate_series(1, 100000) n");
+    history_rig_start(&rig);
+    const char *taken = "SELECT count(*) FROM position_snapshots WHERE created_at > now() - interval '1 day'";
+    for (int i = 0; i < 2000 && number(taken) < 4; i++)
+        history_rig_pump(&rig, 5);
+    cr_expect_geq(number(taken), 4);
+    cr_expect_lt(metric_value(METRIC_SNAPSHOTS_DELETED), 200000, "they did not wait for the end of it");
+    history_rig_until(&rig, "SELECT count(*) FROM position_snapshots WHERE created_at < now() - interval '1 day'", 0,
+                      60000);
+}
+
 static void insert_journal(const char *asset, int from, int to, int days_ago)
 {
     char sql[1024];
