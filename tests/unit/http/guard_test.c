@@ -1,9 +1,11 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "guard.h"
+#include "h2_frames.h"
 
 /* One watched connection over a socket pair; the test plays libh2o and the peer. */
 struct bench {
@@ -157,4 +159,114 @@ Test(guard, a_lingering_peer_that_closes_is_forgotten_at_once)
     for (int i = 0; i < 10 && bench.guard.count > 0; i++)
         h2o_evloop_run(bench.loop, 10);
     cr_expect_eq(bench.guard.count, 0);
+}
+
+Test(guard, frames_that_ask_for_nothing_use_up_an_allowance)
+{
+    cr_expect(connection_charge(bench.connection, GUARD_ALLOWANCE));
+    cr_expect_not(is_cut());
+    cr_expect_not(connection_charge(bench.connection, 1));
+    cr_expect(connection_is_cut(bench.connection));
+    cr_expect(is_cut());
+}
+
+Test(guard, the_allowance_grows_with_time_answers_and_bytes_sent)
+{
+    cr_expect(connection_charge(bench.connection, GUARD_ALLOWANCE));
+    bench.guard.now_us = 1000000;
+    cr_expect(connection_charge(bench.connection, GUARD_ALLOWANCE_A_SECOND));
+    bench.socket->bytes_written += 50 * GUARD_ALLOWANCE_BYTES;
+    cr_expect(connection_charge(bench.connection, 50));
+    cr_expect(connection_begin(bench.connection));
+    connection_end(bench.connection, false);
+    cr_expect(connection_charge(bench.connection, GUARD_ALLOWANCE_A_REQUEST));
+    cr_expect(connection_begin(bench.connection));
+    connection_end(bench.connection, true);
+    cr_expect_not(connection_charge(bench.connection, 1), "a lost request gives nothing back");
+}
+
+Test(guard, an_allowance_never_grows_beyond_its_size)
+{
+    bench.guard.now_us = 3600 * 1000000LL;
+    cr_expect(connection_charge(bench.connection, GUARD_ALLOWANCE));
+    cr_expect_not(connection_charge(bench.connection, 1));
+}
+
+Test(guard, a_frame_that_is_judged_ends_the_connection_with_words_and_a_second_later_without)
+{
+    connection_frames(bench.connection)->is_judging = true;
+    connection_refuse(bench.connection, "a reason");
+    connection_frames(bench.connection)->is_judging = false;
+    cr_expect(connection_is_cut(bench.connection));
+    cr_expect_not(is_cut(), "libh2o says GOAWAY first");
+    guard_sweep(&bench.guard, 1000000);
+    cr_expect(is_cut());
+}
+
+Test(guard, who_says_nothing_after_connecting_is_cut_off)
+{
+    int pair[2];
+    char byte;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    guard_watch(&bench.guard, h2o_evloop_socket_create(bench.loop, pair[0], 0));
+    guard_sweep(&bench.guard, GUARD_SILENCE_US);
+    cr_expect_lt(recv(pair[1], &byte, 1, 0), 0);
+    guard_sweep(&bench.guard, GUARD_SILENCE_US + 1);
+    cr_expect_eq(recv(pair[1], &byte, 1, 0), 0);
+    cr_expect_not(is_cut(), "the other one was handed over, and libh2o has its own limits");
+    close(pair[1]);
+}
+
+Test(guard, an_answer_that_is_taken_byte_by_byte_ends_the_connection)
+{
+    cr_expect(connection_begin(bench.connection));
+    for (int64_t at_us = 0; at_us <= GUARD_ANSWER_US; at_us += GUARD_STALL_US / 2) {
+        cr_expect_not(is_cut());
+        bench.socket->bytes_written++;
+        guard_sweep(&bench.guard, at_us);
+    }
+    guard_sweep(&bench.guard, GUARD_ANSWER_US + 1);
+    cr_expect(is_cut());
+}
+
+Test(guard, room_is_made_by_strangers_first_and_never_by_the_busy)
+{
+    int pair[2];
+    char byte;
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    cr_expect(connection_begin(bench.connection));
+    cr_expect_not(guard_make_room(&bench.guard), "the only one is busy");
+    connection_end(bench.connection, false);
+    guard_watch(&bench.guard, h2o_evloop_socket_create(bench.loop, pair[0], 0));
+    cr_expect(guard_make_room(&bench.guard));
+    cr_expect_eq(recv(pair[1], &byte, 1, 0), 0, "the one that never had an answer, though it came later");
+    cr_expect_not(is_cut());
+    cr_expect(guard_make_room(&bench.guard), "one that had an answer, if there is no other");
+    cr_expect(is_cut());
+    cr_expect_not(guard_make_room(&bench.guard));
+    close(pair[1]);
+}
+
+Test(guard, when_all_together_hold_too_much_those_that_hold_much_go)
+{
+    connection_frames(bench.connection)->uploads_len = GUARD_HELD_MAX;
+    guard_sweep(&bench.guard, 1000000);
+    cr_expect(is_cut(), "with what its socket's buffer holds it is more");
+}
+
+Test(guard, a_preface_is_known_by_all_of_it)
+{
+    static const struct {
+        const char *bytes;
+        enum preface preface;
+    } rows[] = {{"", PREFACE_UNSURE},
+                {"P", PREFACE_UNSURE},
+                {"POST", PREFACE_HTTP1},
+                {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", PREFACE_UNSURE},
+                {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", PREFACE_HTTP2},
+                {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore", PREFACE_HTTP2},
+                {"PRI * HTTP/2.0\r\n\r\nSN", PREFACE_HTTP1},
+                {"GET / HTTP/1.1\r\n\r\n", PREFACE_HTTP1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cr_expect_eq(preface_look(rows[i].bytes, strlen(rows[i].bytes)), rows[i].preface, "row %zu", i);
 }
