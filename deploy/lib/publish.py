@@ -51,7 +51,8 @@ def fill_event(asset, side, quantity, price, fee="0", mode="one-way", leg=None, 
     event = {
         "event_type": "order_executed",
         "execution_id": identity or str(uuid.uuid4()),
-        "order_id": str(uuid.uuid4()),
+        # The same identity sent again is the same execution of the same order: a repeat, and no conflict.
+        "order_id": str(uuid.uuid5(uuid.NAMESPACE_OID, identity) if identity else uuid.uuid4()),
         "asset": asset,
         "side": side,
         "execution_quantity": str(quantity),
