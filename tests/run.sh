@@ -242,7 +242,7 @@ run_service_under() {
     build "$1"
     PM_BINARY=$(pm_build_dir "$root" "$1")/position-manager PM_RECOUNT_EXECUTIONS=6000 PM_RECOUNT_MARKET=6000 \
         run_pytest "e2e-$1" tests/e2e/test_exactly_once.py tests/e2e/test_refused.py \
-        tests/e2e/test_recount.py
+        tests/e2e/test_recount.py tests/e2e/test_history.py
 }
 
 run_kinds() {
