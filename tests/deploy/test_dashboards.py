@@ -102,6 +102,17 @@ def test_every_series_of_the_service_is_in_a_panel_or_a_rule(root, service):
     assert unseen <= left, unseen - left
 
 
+def test_the_document_lists_every_series_with_its_labels_and_its_help(root, prometheus, service):
+    page = service.get("/metrics").text
+    documented = re.findall(r"^\| `((?:position_manager|process)_\w+)` \| ([^|]*) \| (?:Histogram\. )?([^|]*) \|$", (root / "docs" / "dashboards.md").read_text(), re.M)
+    assert len({name for name, _, _ in documented}) == len(documented)
+    for name, help_text in re.findall(r"^# HELP (\S+) (.*)$", page, re.M):
+        labels = {label for one in re.findall(rf"^{name}(?:_bucket)?\{{([^}}]*)\}}", page, re.M) for label in re.findall(r'(\w+)="', one)} - {"le"}
+        found = [(set(re.findall(r"`(\w+)`", said)), text) for one, said, text in documented if one == name]
+        assert found == [(labels, help_text)], f"{name}: put it into docs/dashboards.md"
+    assert {name for name, _, _ in documented} == set(re.findall(r"^# HELP (\S+)", page, re.M))
+
+
 @pytest.mark.parametrize("name", ["portfolio.json", "service.json"])
 def test_every_panel_has_something_to_show(root, prometheus, name):
     empty = []
