@@ -586,16 +586,12 @@ int service_run(const struct settings *settings)
     signals_block(true);
     log_register_thread("main");
     service.log_writer = log_writer_start(STDOUT_FILENO, settings->service_name);
-    if (service.log_writer == NULL) {
+    service.watch = watch_start(&service.board);
+    if (service.log_writer == NULL || service.watch == NULL) {
         (void)fprintf(stderr, "position-manager: cannot start a thread\n");
         return 1;
     }
     make_parts(settings);
-    service.watch = watch_start(&service.board);
-    if (service.watch == NULL) {
-        (void)fprintf(stderr, "position-manager: cannot start a thread\n");
-        return 1;
-    }
     int code = run();
     watch_stop(service.watch);
     log_writer_stop(service.log_writer, LOG_FLUSH_MS);
