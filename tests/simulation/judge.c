@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,8 +119,10 @@ static pid_t fork_speaking_into(int last_words)
     (void)fflush(NULL);
     pid_t child = fork();
     pm_assert(child >= 0);
-    if (child == 0)
+    if (child == 0) {
         (void)dup2(last_words, STDERR_FILENO);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would look at what it finds */
+    }
     return child;
 }
 

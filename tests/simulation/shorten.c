@@ -140,6 +140,13 @@ static bool plain_messages(struct shortening *shortening)
     return any;
 }
 
+static bool widen_batch(struct shortening *shortening)
+{
+    *shortening->candidate = *shortening->story;
+    shortening->candidate->batch = WORLD_BATCH_MAX;
+    return shortening->story->batch != WORLD_BATCH_MAX && try_candidate(shortening);
+}
+
 static bool lower_room(struct shortening *shortening)
 {
     bool any = false;
@@ -172,6 +179,7 @@ size_t story_shorten(struct story *story, struct verdict *verdict, uint64_t seco
         any |= plain_messages(&shortening);
         any |= lower_steps(&shortening);
         any |= lower_room(&shortening);
+        any |= widen_batch(&shortening);
     }
     free(shortening.candidate);
     return shortening.tries;

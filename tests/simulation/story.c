@@ -12,6 +12,7 @@
 struct author {
     struct story *story;
     uint64_t random_state;
+    uint64_t favourite_row; /* of others who write */
 };
 
 static uint64_t chance(struct author *author, uint64_t bound)
@@ -139,6 +140,11 @@ static uint64_t make_weather(struct author *author, uint64_t weights[OP_COUNT])
     return sum;
 }
 
+static uint64_t some_row(struct author *author)
+{
+    return one_in(author, 2) ? author->favourite_row : chance(author, WORLD_ROWS_MAX);
+}
+
 static void make_numbers(struct author *author, struct story_step *step)
 {
     switch ((enum story_op)step->op) {
@@ -147,7 +153,7 @@ static void make_numbers(struct author *author, struct story_step *step)
         break;
     case OP_SHARD:
         step->a = chance(author, WORLD_SHARDS);
-        step->b = 1 + chance(author, WORLD_BATCH_MAX);
+        step->b = 1 + chance(author, one_in(author, 2) ? 3 : WORLD_BATCH_MAX);
         break;
     case OP_AGGREGATOR:
         step->a = 1 + chance(author, 4);
@@ -164,11 +170,11 @@ static void make_numbers(struct author *author, struct story_step *step)
         step->a = 1 + chance(author, 3000);
         break;
     case OP_FOREIGN:
-        step->a = chance(author, WORLD_ROWS_MAX);
+        step->a = some_row(author);
         step->b = chance(author, WORLD_FOREIGN_COUNT);
         break;
     case OP_REFUSE:
-        step->a = chance(author, WORLD_ROWS_MAX);
+        step->a = some_row(author);
         break;
     case OP_DISK:
     case OP_BROKER:
@@ -209,6 +215,8 @@ void story_make(struct story *story, uint64_t seed)
     bool narrow = one_in(&author, 4);
     story->prefetch = narrow ? 1 + chance(&author, 8) : 16 + chance(&author, 120);
     story->announcements = 1 + chance(&author, 8);
+    story->batch = one_in(&author, 2) ? 1 + chance(&author, 4) : WORLD_BATCH_MAX;
+    author.favourite_row = chance(&author, WORLD_ROWS_MAX);
     bool is_long = one_in(&author, 8);
     make_messages(&author, is_long ? 200 + chance(&author, 380) : 3 + chance(&author, 120));
     make_steps(&author, is_long ? 1000 + chance(&author, STORY_STEPS_MAX - 1000) : 40 + chance(&author, 700));
@@ -386,6 +394,7 @@ static play_fn *const players[OP_COUNT] = {
 void story_play(const struct story *story, struct world *world, size_t *played)
 {
     world_init(world, (uint32_t)story->prefetch, (uint32_t)story->announcements);
+    world->settle_batch = story->batch;
     for (size_t i = 0; i < story->message_count; i++)
         add_message(world, &story->messages[i]);
     *played = 0;

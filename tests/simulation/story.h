@@ -56,6 +56,7 @@ struct story_step {
 
 struct story {
     uint64_t prefetch, announcements;
+    uint64_t batch; /* what an actor takes at once while everything comes to rest */
     size_t message_count, step_count;
     struct story_message messages[WORLD_MESSAGES_MAX];
     struct story_step steps[STORY_STEPS_MAX];

@@ -190,7 +190,8 @@ static bool read_step(struct story_step *step, const char *line)
 
 void story_print(const struct story *story, FILE *file)
 {
-    (void)fprintf(file, "prefetch %" PRIu64 "\nannouncements %" PRIu64 "\n", story->prefetch, story->announcements);
+    (void)fprintf(file, "prefetch %" PRIu64 "\nannouncements %" PRIu64 "\nbatch %" PRIu64 "\n", story->prefetch,
+                  story->announcements, story->batch);
     for (size_t i = 0; i < story->message_count; i++)
         print_message(&story->messages[i], file);
     for (size_t i = 0; i < story->step_count; i++)
@@ -213,6 +214,10 @@ static bool read_line(struct story *story, char *line)
         story->announcements = number.a;
         return number.a >= 1 && number.a <= WORLD_ANNOUNCED_MAX;
     }
+    if (read_phrase("batch #", line, &number)) {
+        story->batch = number.a;
+        return number.a >= 1;
+    }
     return story->step_count < STORY_STEPS_MAX && read_step(&story->steps[story->step_count++], line);
 }
 
@@ -221,6 +226,7 @@ int story_read(struct story *story, FILE *file)
     memset(story, 0, sizeof *story);
     story->prefetch = 16;
     story->announcements = 1;
+    story->batch = WORLD_BATCH_MAX;
     char line[512];
     for (int number = 1; fgets(line, sizeof line, file) != NULL; number++)
         if (!read_line(story, line))

@@ -140,6 +140,7 @@ void world_init(struct world *world, uint32_t prefetch, uint32_t announcements)
     world->now = (struct actor_time){.wall_us = 1736935200000000, .steady_us = 1000000};
     world->prefetch = prefetch;
     world->announcement_count_max = announcements;
+    world->settle_batch = WORLD_BATCH_MAX;
     world->exposure_limit = decimal_from_units((int128)DECIMAL_ONE * 5000);
     start_service(world);
 }
@@ -228,7 +229,7 @@ static void run_round(struct world *world)
     while (world_deliver(world)) {
     }
     for (size_t i = 0; i < WORLD_SHARDS; i++)
-        world_run_shard(world, i, SIZE_MAX);
+        world_run_shard(world, i, world->settle_batch);
     world_take_requests(world);
     for (size_t i = 0; i < WORLD_REQUESTS; i++) {
         world_carry_out(world, i);

@@ -93,6 +93,7 @@ struct world {
     size_t message_count;
     size_t next_message; /* not yet delivered for the first time */
     size_t first_open;   /* all before it are acknowledged */
+    size_t settle_batch; /* what an actor takes at once while everything comes to rest */
     bool upstream_holds; /* nothing is delivered for the first time */
     uint32_t generation;
     uint64_t next_tag;
