@@ -21,9 +21,11 @@ enum { LIST_PARAM_COUNT = 5, AT_PARAM_COUNT = 2, ROW_ID = 0, ROW_AT = 1, ROW_DAT
     "'boolean', 'null')"
 #define COLUMNS "id::text, (extract(epoch FROM created_at) * 1000000)::bigint::text, snapshot_data::text"
 
-static const char list_sql[] = "SELECT " COLUMNS " FROM position_snapshots WHERE position_id = $1 "
+/* Only what is shown is made text of: of a page far behind, most rows are read to be skipped. */
+static const char list_sql[] = "SELECT " COLUMNS " FROM (SELECT * FROM position_snapshots WHERE position_id = $1 "
                                "AND created_at >= $2 AND created_at <= $3 AND " IS_OURS
-                               " ORDER BY created_at DESC, id LIMIT $4::bigint OFFSET $5::bigint";
+                               " ORDER BY created_at DESC, id LIMIT $4::bigint OFFSET $5::bigint) AS page "
+                               "ORDER BY page.created_at DESC, page.id";
 
 /* Sorting by both at once would read some thirty rows to tell the first one. */
 static const char at_sql[] = "SELECT " COLUMNS " FROM (SELECT * FROM position_snapshots WHERE position_id = $1 "

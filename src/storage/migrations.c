@@ -21,8 +21,13 @@ enum item_kind { ITEM_TABLE, ITEM_COLUMN, ITEM_INDEX, ITEM_LATE_INDEX, ITEM_UNIQ
 
 /* A table of 16 MiB is indexed within a moment. */
 #define LARGE_BYTES "16777216"
-/* An ALTER TABLE that waits for a lock holds up everyone behind it: rather give up and try again. */
-#define DDL_LOCK_TIMEOUT "1s"
+/*
+ * An ALTER TABLE that waits for a lock holds up everyone behind it, and while it holds another table it may be in a
+ * deadlock with who writes to both: rather give up, before the server picks a victim, and try again.
+ */
+#define DDL_LOCK_TIMEOUT_SQL                                                                                           \
+    "SELECT set_config('lock_timeout', least(400, setting::integer / 2)::text, true) FROM pg_settings "                \
+    "WHERE name = 'deadlock_timeout'"
 
 struct item {
     enum item_kind kind;
@@ -334,7 +339,7 @@ static enum status apply_all(struct pg_connection *connection, size_t *added)
     if (status == STATUS_OK)
         status = pg_query(connection, "SELECT pg_advisory_xact_lock(" MIGRATIONS_LOCK_KEY ")", 0, NULL, NULL);
     if (status == STATUS_OK)
-        status = pg_query(connection, "SET LOCAL lock_timeout = '" DDL_LOCK_TIMEOUT "'", 0, NULL, NULL);
+        status = pg_query(connection, DDL_LOCK_TIMEOUT_SQL, 0, NULL, NULL);
     for (size_t i = 0; i < COUNT_OF(steps) && status == STATUS_OK; i++)
         status = apply_step(connection, &steps[i], added);
     /* A service that may read and write but not create must be able to start on tables that are complete. */
