@@ -97,6 +97,24 @@ Test(actor, sleeping_actor_wakes_for_a_message)
     mailbox_destroy(home);
 }
 
+Test(actor, a_wake_makes_a_sleeping_loop_go_round_without_calling_the_actor)
+{
+    struct mailbox *mailbox = mailbox_of(10);
+    struct recorder recorder = {.calls = 0};
+    struct actor_thread *thread = actor_start("recorder", &recorder, recorder_receive, mailbox);
+    for (int i = 0; i < 3; i++) {
+        uint64_t turns = actor_turns(thread);
+        mailbox_wake(mailbox);
+        for (int waits = 0; actor_turns(thread) == turns; waits++) {
+            cr_assert_lt(waits, 10000, "wake %d", i);
+            (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        }
+    }
+    actor_stop(thread);
+    cr_assert_eq(recorder.calls, 1);
+    mailbox_destroy(mailbox);
+}
+
 Test(actor, what_was_sent_before_the_stop_is_received_in_bounded_batches)
 {
     struct recorder recorder = {.calls = 0};
