@@ -36,10 +36,9 @@ static void publish(struct fixture *fixture, const struct row *row)
         position.long_size = decimal_from_units((int128)(row->size > 0 ? row->size : 0) * DECIMAL_ONE);
         position.short_size = decimal_from_units((int128)(row->size < 0 ? -row->size : 0) * DECIMAL_ONE);
     }
-    if (row->price != 0) {
+    if (row->price != 0)
         position.current_price = decimal_from_units((int128)row->price * DECIMAL_ONE);
-        position.price_updated_at_us = NOW - row->price_age_s * SECOND;
-    }
+    position.price_updated_at_us = NOW - row->price_age_s * SECOND;
     position.opened_at_us = row->held_s != 0 ? NOW - row->held_s * SECOND : TIME_NONE;
     position.version = 1;
     (void)directory_publish(directory_part(fixture->directory, directory_part_index(fixture->directory, row->asset)),
@@ -82,7 +81,7 @@ static void expect_assets(const struct fixture *fixture, const char *expected, c
 static const struct row rows[] = {
     {"BUSDT", POSITION_MODE_ONE_WAY, 3, 100, 60, 1},   {"AUSDT", POSITION_MODE_ONE_WAY, -5, 100, 61, 2},
     {"CUSDT", POSITION_MODE_HEDGE, 2, 100, 3600, 301}, {"CUSDT", POSITION_MODE_ONE_WAY, -2, 100, 0, 300},
-    {"DUSDT", POSITION_MODE_ONE_WAY, 9, 0, 100, 0},    {"EUSDT", POSITION_MODE_ONE_WAY, 0, 7000, 5, 5},
+    {"DUSDT", POSITION_MODE_ONE_WAY, 9, 0, 100, 400},  {"EUSDT", POSITION_MODE_ONE_WAY, 0, 7000, 5, 5},
     {"FUSDT", POSITION_MODE_ONE_WAY, 1, 300, 1, 100},
 };
 
