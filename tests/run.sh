@@ -9,6 +9,8 @@
 #   tests/run.sh [-k] <name>         every test whose name contains it: ctest's, Criterion's and pytest's alike
 #   tests/run.sh recount-full        the big recount: 200,000 executions and 200,000 market events, also around crashes
 #   tests/run.sh big-tables          a year of snapshots read and forgotten, a million older ones taken over, with figures
+#   tests/run.sh planted             faults planted into the real code, each of which the simulator must find and tell in short
+#   tests/run.sh seeds               the simulator with fresh seeds for an hour (or PM_SEEDS_SECONDS)
 #   tests/run.sh compose             the image and the compose file on a Docker Engine of its own (tests/deploy/heavy_compose.py)
 #   tests/run.sh package             the package in a bare Debian (tests/deploy/heavy_package.py)
 #   tests/run.sh documents           the pages that build and start everything (tests/deploy/heavy_documents.py)
@@ -31,6 +33,7 @@ fast=no
 recount_full=no
 big_tables=no
 heavy=""
+simulator=""
 passed=0
 failed=0
 report=()
@@ -81,8 +84,9 @@ parse_arguments() {
             ;;
         big-tables) big_tables=yes ;;
         compose | package | documents) heavy=$1 ;;
+        planted | seeds) simulator=$1 ;;
         -h | --help)
-            sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         -*) pm_die "unknown option $1; see tests/run.sh --help" ;;
@@ -237,6 +241,23 @@ run_big_tables() {
     grep -oE 'big-tables: .*' "$logs/big-tables.log" || true
 }
 
+run_planted() {
+    local started=$SECONDS result
+    build default
+    /usr/bin/python3 tests/simulation/planted.py --table | tee "$logs/planted.log" || true
+    result=$(sed -n 's/^\([0-9]*\) found, \([0-9]*\) not$/\1 \2/p' "$logs/planted.log")
+    count planted "${result:-0 1}" $((SECONDS - started))
+}
+
+# Each run has other seeds; whichever fails is named and can be played again.
+run_seeds() {
+    local started=$SECONDS result="1 0"
+    build default
+    build/simulate --from "$(date +%s)000000" --seconds "${PM_SEEDS_SECONDS:-3600}" | tee "$logs/seeds.log" || true
+    grep -q 'seeds held' "$logs/seeds.log" || result="0 1"
+    count seeds "$result" $((SECONDS - started))
+}
+
 # The whole service in a sanitizer build: the ways of every kind of message, restarts, and a recount around kills.
 run_service_under() {
     build "$1"
@@ -279,6 +300,10 @@ if [ "$recount_full" = yes ]; then
     run_recount_full
 elif [ "$big_tables" = yes ]; then
     run_big_tables
+elif [ "$simulator" = planted ]; then
+    run_planted
+elif [ "$simulator" = seeds ]; then
+    run_seeds
 elif [ -n "$heavy" ]; then
     run_heavy
 elif [ -n "$name" ]; then
