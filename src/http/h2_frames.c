@@ -20,6 +20,7 @@ enum {
     COST_RESET = 5,
     COST_SETTINGS = 10,
     COST_ERROR = 10,
+    COST_BYTES = 64 * 1024, /* of a refused body that goes on for long */
 };
 
 struct frame {
@@ -109,17 +110,19 @@ static void give_back(h2o_http2_conn_t *conn, size_t len)
 
 static void throw_away(h2o_http2_conn_t *conn, struct refused_body *refused, const struct frame *frame)
 {
+    size_t before = refused->len;
     give_back(conn, frame->len);
     refused->len += frame->len;
-    if (refused->is_reset)
-        (void)connection_charge(conn->sock->on_close.data, COST_SMALL);
     if (frame_has(frame, H2O_HTTP2_FRAME_FLAG_END_STREAM)) {
         *refused = (struct refused_body){0};
-    } else if (refused->len > FRAMES_REFUSED_LEN_MAX && !refused->is_reset) {
-        h2o_http2_stream_t *stream = h2o_http2_conn_get_stream(conn, refused->stream_id);
+        return;
+    }
+    if (refused->len <= FRAMES_REFUSED_LEN_MAX)
+        return;
+    (void)connection_charge(conn->sock->on_close.data, (int)(refused->len / COST_BYTES - before / COST_BYTES));
+    /* Not before the answer is through: a reset would take the rest of it away. */
+    if (!refused->is_reset && h2o_http2_conn_get_stream(conn, refused->stream_id) == NULL) {
         refused->is_reset = true;
-        if (stream != NULL)
-            h2o_http2_stream_reset(conn, stream);
         h2o_http2__encode_rst_stream_frame(&conn->_write.buf, refused->stream_id, H2O_HTTP2_ERROR_NONE);
         h2o_http2_conn_request_write(conn);
     }

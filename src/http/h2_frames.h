@@ -25,7 +25,7 @@ enum {
     FRAMES_CONTINUATIONS_MAX = 8,             /* frames of one such block behind the first */
     FRAMES_UPLOADS_LEN_MAX = 8 * 1024 * 1024, /* bodies of one connection that are not complete yet */
     FRAMES_REFUSED_MAX = 8,                   /* refused bodies that may still be coming at a time */
-    FRAMES_REFUSED_LEN_MAX = 4 * 1024 * 1024, /* of each; then the client is told to stop, and every frame costs */
+    FRAMES_REFUSED_LEN_MAX = 4 * 1024 * 1024, /* of each; then the client is told to stop, and what comes costs */
 };
 #define FRAMES_UPLOAD_US (30 * 1000000LL) /* head and body of a request, as for HTTP/1.1 */
 

@@ -90,7 +90,7 @@ def large_uploads():
     stream = 1
     while True:
         yield frame(HEADERS, END_HEADERS, stream, declared(2**30))
-        for _ in range(16):
+        for _ in range(5):
             yield body.replace(frame(DATA, 0, 0, b"x" * 16384)[:9], frame(DATA, 0, stream, b"x" * 16384)[:9])
         stream += 2
 
