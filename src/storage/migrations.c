@@ -101,12 +101,10 @@ static const struct item own_items[] = {
      "long_avg_price numeric(20,8), short_avg_price numeric(20,8), recorded_at timestamp NOT NULL DEFAULT " UTC_NOW},
     {ITEM_UNIQUE, JOURNAL, "position_manager_journal_identity", "identity"},
     {ITEM_INDEX, JOURNAL, "position_manager_journal_position", "position_id, seq"},
-    {ITEM_INDEX, JOURNAL, "position_manager_journal_recorded", "recorded_at"},
     {ITEM_TABLE, ORDERS, NULL,
      "order_id text NOT NULL, asset varchar(20) NOT NULL, mode varchar(20) NOT NULL, "
      "filled_quantity numeric(38,8) NOT NULL, notional numeric(60,16) NOT NULL, fees numeric(38,8) NOT NULL, "
      "updated_at timestamp NOT NULL DEFAULT " UTC_NOW ", PRIMARY KEY (order_id, asset, mode)"},
-    {ITEM_UNIQUE, ORDERS, "position_manager_orders_key", "order_id, asset, mode"},
     {ITEM_TABLE, APPLIED, NULL,
      "version integer PRIMARY KEY, name text NOT NULL, applied_at timestamp NOT NULL DEFAULT " UTC_NOW},
 };

@@ -47,7 +47,7 @@ Test(storage_prepare, check_refuses_and_adds_nothing)
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), 0);
     cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
     static const char *const spoilers[] = {
-        "DROP INDEX position_manager_journal_recorded",
+        "DROP INDEX position_manager_journal_position",
         "ALTER TABLE positions DROP COLUMN market_event_at",
         "DROP INDEX position_manager_positions_asset_mode",
         "DROP TABLE position_manager_orders",
