@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import yaml
@@ -58,8 +60,24 @@ def series_names(expression):
     return {word for word in words if word.lower() not in KEYWORDS}
 
 
+@contextmanager
+def scraped_rabbitmq(servers):
+    """The port at which RabbitMQ tells its figures: for a while with the plugin on that the official image has on."""
+    enabled = Path(servers.directory) / "rabbitmq" / "enabled_plugins"
+    before, port = enabled.read_text(), free_port()
+    servers.erlang(f'application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}, {{ip, "127.0.0.1"}}]).')
+    enabled.write_text("[rabbitmq_prometheus].\n")
+    try:
+        done = servers.erlang(f'rabbit_plugins:ensure("{enabled}").')
+        assert "[" in done and "rabbitmq_prometheus" in done, done
+        yield port
+    finally:
+        enabled.write_text(before)
+        servers.erlang(f'rabbit_plugins:ensure("{enabled}").')
+
+
 class Prometheus:
-    """A private Prometheus with the shipped rules; targets is {job: (host:port, path with query)}."""
+    """A private Prometheus with the shipped rules; targets is {job: "host:port"}."""
 
     def __init__(self, root, directory, targets, interval="1s"):
         self.port = free_port()

@@ -20,9 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "deploy")]
 
-from observed import Prometheus, dashboards  # noqa: E402
+from observed import Prometheus, dashboards, scraped_rabbitmq  # noqa: E402
 from stand_in_page import page_of  # noqa: E402
-from test_dashboards import let_rabbitmq_be_scraped  # noqa: E402
 from world import Servers, World, die_with_the_tests  # noqa: E402
 
 WIDTH = 1500
@@ -75,12 +74,13 @@ def main():
             servers.make_vhost("demo")
             world = World(servers, "demo", binary, home)
             service = world.service({"POSITION_MANAGER_PORTFOLIO_MAX_EXPOSURE_USDT": "150000"}).start()
-            prometheus = Prometheus(ROOT, home / "prometheus", {"position-manager": f"127.0.0.1:{service.port}",
-                                                                "rabbitmq": f"127.0.0.1:{let_rabbitmq_be_scraped(servers)}"}, "5s").start()
-            demo = publish_demo(servers, "demo")
-            print(f"Prometheus: http://127.0.0.1:{prometheus.port}", flush=True)
-            look_around(service, time.monotonic() + seconds)
-            draw(prometheus, directory, seconds)
+            with scraped_rabbitmq(servers) as rabbitmq:
+                targets = {"position-manager": f"127.0.0.1:{service.port}", "rabbitmq": f"127.0.0.1:{rabbitmq}"}
+                prometheus = Prometheus(ROOT, home / "prometheus", targets, "5s").start()
+                demo = publish_demo(servers, "demo")
+                print(f"Prometheus: http://127.0.0.1:{prometheus.port}", flush=True)
+                look_around(service, time.monotonic() + seconds)
+                draw(prometheus, directory, seconds)
             demo.terminate()
             demo.wait()
             prometheus.stop()

@@ -4,27 +4,13 @@ import re
 import threading
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 import yaml
-from observed import Prometheus, dashboards, expressions, filled_in, panels, rules, series_names
-from world import ORDER_QUEUE, Broker, fill_event, free_port, wait_until
+from observed import Prometheus, dashboards, expressions, filled_in, panels, rules, scraped_rabbitmq, series_names
+from world import ORDER_QUEUE, Broker, fill_event, wait_until
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-
-
-def let_rabbitmq_be_scraped(servers):
-    """Switches the plugin on that the official image has on; returns its port."""
-    node = Path(servers.directory) / "rabbitmq"
-    port = re.search(r"\{port,\s*(\d+)\}", servers.erlang("application:get_env(rabbitmq_prometheus, tcp_config)."))
-    if port is None:
-        (node / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
-        port = free_port()
-        servers.erlang(f'application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}, {{ip, "127.0.0.1"}}]).')
-        assert "rabbitmq_prometheus" in servers.erlang(f'rabbit_plugins:ensure("{node}/enabled_plugins").')
-        return port
-    return int(port[1])
 
 
 def trade(world, service, until):
@@ -53,8 +39,13 @@ def service(world):
 
 
 @pytest.fixture(scope="module")
-def prometheus(root, world, service, tmp_path_factory):
-    rabbitmq = let_rabbitmq_be_scraped(world.servers)
+def rabbitmq(servers):
+    with scraped_rabbitmq(servers) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def prometheus(root, world, service, rabbitmq, tmp_path_factory):
     stop = threading.Event()
     trader = threading.Thread(target=trade, args=(world, service, stop), daemon=True)
     trader.start()
