@@ -242,9 +242,31 @@ Test(amqp_consumer, broker_that_stands_still_is_lost_after_two_heartbeats_and_fo
     cr_assert_eq(kill(broker, SIGSTOP), 0);
     rig_wait_flag(&rig.board.inbound_connected, false, "the consumer notices");
     rig_wait_flag(&rig.board.outbound_connected, false, "the publisher notices");
+    rig_wait_metric(METRIC_BROKER_LOSSES, 2, "both connections are given up");
     cr_assert_eq(kill(broker, SIGCONT), 0);
     rig_wait_flag(&rig.board.inbound_connected, true, "the consumer connects again");
     rig_wait_flag(&rig.board.outbound_connected, true, "the publisher connects again");
+    send_executions(0, 1);
+    rig_settle(&rig, rig_receive_delivery(&rig));
+    rig_finish(&rig);
+}
+
+Test(amqp_consumer, broker_that_pauses_is_told_and_its_connections_are_kept, .timeout = 60)
+{
+    const char *pid = getenv("PM_TEST_RABBITMQ_PID");
+    cr_assert_not_null(pid);
+    pid_t broker = (pid_t)strtol(pid, NULL, 10);
+    start((struct rig_options){.prefetch = 10, .window = 10, .heartbeat_s = 30});
+    cr_assert_eq(kill(broker, SIGSTOP), 0);
+    const int64_t stopped_us = clock_steady_us();
+    rig_wait_flag(&rig.board.inbound_connected, false, "the consumer misses an answer");
+    rig_wait_flag(&rig.board.outbound_connected, false, "the publisher misses an answer");
+    cr_assert_geq(clock_steady_us() - stopped_us, 900000, "too early: any pause would be told");
+    cr_assert_eq(kill(broker, SIGCONT), 0);
+    rig_wait_flag(&rig.board.inbound_connected, true, "the consumer hears of it again");
+    rig_wait_flag(&rig.board.outbound_connected, true, "the publisher hears of it again");
+    cr_assert_eq(metric_value(METRIC_BROKER_LOSSES), 0);
+    cr_assert_geq(metric_value(METRIC_BROKER_SILENCES), 2);
     send_executions(0, 1);
     rig_settle(&rig, rig_receive_delivery(&rig));
     rig_finish(&rig);
