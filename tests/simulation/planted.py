@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS_MAX = 20000
 SECONDS_MAX = 300
 SHORTEN_SECONDS = 60  # much more than it takes on a quiet machine
-STEPS_SHORT = 40  # a shortened story has fewer, or at least half as many as before
+STEPS_SHORT = 40  # a shortened story of those that every test run has has fewer; others depend on the machine's speed
 SOME = ("acknowledge before the commit", "lose the announcement after a conflict", "forget identities after a restart")
 
 # name, file, what stands there, what stands there with the fault
@@ -162,12 +162,12 @@ class Outcome:
         return f"| {self.name} | {self.invariant.replace('|', chr(92) + '|')} | {self.seed} | {before} | {after} |"
 
 
-def check_story(program, story, outcome):
+def check_story(program, story, outcome, is_short_wanted):
     again = run([program, "--story", story], timeout=SECONDS_MAX)
     found = re.search(r'breaks "(.+)" after', again.stdout)
     if again.returncode != 1 or not found or found[1] != outcome.invariant:
         outcome.problem = "its shortened story does not break the same: " + again.stdout[-300:]
-    elif outcome.after[1] >= max(STEPS_SHORT, int(outcome.before[1]) // 2):
+    elif is_short_wanted and outcome.after[1] >= STEPS_SHORT:
         outcome.problem = f"its shortened story has still {outcome.after[1]} steps"
 
 
@@ -190,7 +190,7 @@ def try_fault(workshop, number, fault):
             return Outcome(name, "not found: " + ran.stdout[-300:])
         outcome.seed, outcome.invariant = int(found[1]), found[2]
         outcome.before, outcome.after = (short[1], short[2]), (int(short[3]), int(short[4]))
-        check_story(program, story, outcome)
+        check_story(program, story, outcome, name in SOME)
     except subprocess.TimeoutExpired:
         outcome.problem = f"not found in {SECONDS_MAX} s"
     return outcome

@@ -174,8 +174,8 @@ size_t story_shorten(struct story *story, struct verdict *verdict, uint64_t seco
     if (verdict->played < story->step_count) /* what would have come later */
         (void)leave_out(&shortening, false, verdict->played, story->step_count - verdict->played);
     for (bool any = true; any && !is_over(&shortening);) {
-        any = leave_out_all(&shortening, true);
-        any |= leave_out_all(&shortening, false);
+        any = leave_out_all(&shortening, false); /* first what takes the most time to play */
+        any |= leave_out_all(&shortening, true);
         any |= plain_messages(&shortening);
         any |= lower_steps(&shortening);
         any |= lower_room(&shortening);

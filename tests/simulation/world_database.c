@@ -164,7 +164,7 @@ void world_take_requests(struct world *world)
     }
 }
 
-/* A look-up is answered at once, before the next commit is carried out. */
+/* A look-up is answered at once, before the next commit is carried out, or the last one again. */
 static bool is_behind_a_lookup(const struct world *world, size_t request)
 {
     const struct message *other = world->requests[request ^ 1];
@@ -214,7 +214,7 @@ void world_lose_database(struct world *world, bool cannot_tell)
     for (size_t i = 0; i < WORLD_REQUESTS && cannot_tell; i++) {
         if (world->requests[i] == NULL || !world->request_done[i] || world->requests[i]->type != MESSAGE_COMMIT)
             continue;
-        if (!is_overwritten(world, (const struct commit_request *)world->requests[i]))
+        if (!is_overwritten(world, (const struct commit_request *)world->requests[i]) && !is_behind_a_lookup(world, i))
             commit(world, (struct commit_request *)world->requests[i]);
     }
 }
