@@ -8,6 +8,7 @@
 
 enum {
     LOCK_TIMEOUT_MS = 500,     /* for whatever sets none of its own */
+    SET_UP_TIMEOUT_MS = 3000,  /* nothing is under way yet: another connection is better than waiting for this one */
     ANSWER_TIMEOUT_MS = 30000, /* a server that says nothing for so long is as good as gone */
     RETRY_MIN_US = 100000,
     RETRY_MAX_US = 5000000,
@@ -105,13 +106,15 @@ static void tell_overtaken(struct committer *committer)
 static enum status open_session(struct committer *committer)
 {
     struct pg_connection *connection = &committer->connection;
+    connection->timeout_ms = SET_UP_TIMEOUT_MS;
     enum status status = pg_open(connection, LOCK_TIMEOUT_MS);
-    if (status != STATUS_OK)
-        return status;
-    connection->timeout_ms = ANSWER_TIMEOUT_MS;
     /* Nothing is prepared, let alone written, before the tables are ours. */
-    status = instance_take(connection, &committer->session, atomic_load(&committer->board->instance_epoch));
-    return status == STATUS_OK ? set_up(committer) : status;
+    if (status == STATUS_OK)
+        status = instance_take(connection, &committer->session, atomic_load(&committer->board->instance_epoch));
+    if (status == STATUS_OK)
+        status = set_up(committer);
+    connection->timeout_ms = ANSWER_TIMEOUT_MS;
+    return status;
 }
 
 enum status committer_connect(struct committer *committer)
