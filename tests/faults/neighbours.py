@@ -94,15 +94,26 @@ class Neighbours:
         self.rabbitmq_signal(signal.SIGKILL)
 
     def rabbitmq_start(self):
-        """A node that was killed while it started may fail to start once more, and a busy machine may take too long."""
-        for last in (False, True):
+        """
+        Where it was. A node that was killed while it started may fail to start once more, a busy machine may take too long, and somebody
+        else's server may have the port for a while: then the node would listen elsewhere, and no service would find it.
+        """
+        port = Path(self.directory, "rabbitmq", "port")
+        for tries_left in reversed(range(4)):
             try:
                 self.shell("pm_rabbitmq_start", self.directory)
-                return
             except subprocess.CalledProcessError as error:
                 print(f"RabbitMQ did not start: {error.stdout}", file=sys.stderr)
-                if last:
+                if tries_left == 0:
                     raise
+                continue
+            if port.read_text().strip() == self.servers.amqp["port"]:
+                return
+            print(f"RabbitMQ came up on port {port.read_text().strip()} instead of {self.servers.amqp['port']}", file=sys.stderr)
+            self.shell("pm_rabbitmq_stop", self.directory)
+            port.write_text(self.servers.amqp["port"] + "\n")
+            time.sleep(2)
+        raise AssertionError(f"somebody else has RabbitMQ's port {self.servers.amqp['port']}")
 
     def rabbitmqctl(self, *arguments):
         return self.shell("pm_rabbitmq_ctl", self.directory, *arguments)

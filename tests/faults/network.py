@@ -40,6 +40,7 @@ class Line:
             try:
                 if reset:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    one.shutdown(socket.SHUT_RD)  # wakes its pump, or the socket would live on in there
                     one.close()  # with nothing lingering that is an RST
                 one.shutdown(socket.SHUT_RDWR)
             except OSError:
