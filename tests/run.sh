@@ -262,8 +262,14 @@ run_seeds() {
 run_service_under() {
     build "$1"
     PM_BINARY=$(pm_build_dir "$root" "$1")/position-manager PM_RECOUNT_EXECUTIONS=6000 PM_RECOUNT_MARKET=6000 \
-        run_pytest "e2e-$1" tests/e2e/test_exactly_once.py tests/e2e/test_refused.py \
+        run_pytest "e2e-$1" -n 2 --dist loadfile tests/e2e/test_exactly_once.py tests/e2e/test_refused.py \
         tests/e2e/test_recount.py tests/e2e/test_history.py
+}
+
+# They mostly wait, so several files run at a time; but for the attacks, which measure how others are served meanwhile.
+run_e2e() {
+    run_pytest e2e -n 3 --dist loadfile --ignore=tests/e2e/test_attacks.py tests/e2e
+    run_pytest e2e-attacks tests/e2e/test_attacks.py
 }
 
 run_kinds() {
@@ -279,7 +285,7 @@ run_kinds() {
     fi
     if wants integration faults e2e deploy; then start_servers; fi
     run_preset default
-    if wants e2e; then run_pytest e2e tests/e2e; fi
+    if wants e2e; then run_e2e; fi
     if wants faults; then run_pytest faults "${faults[@]}"; fi
     if wants deploy; then run_pytest deploy tests/deploy; fi
     if [ "$fast" = no ]; then

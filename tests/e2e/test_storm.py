@@ -343,7 +343,7 @@ def test_after_a_storm_everything_is_as_it_should_be(world, service, broker, rag
 
     # Each message is accounted for once: applied, passed over for a reason, or a dead letter as it came.
     passed = service.metric(r"executions_total\{") + service.metric(r"market_events_total\{")
-    refused = service.metric(r"refused")
+    refused = service.metric(r"messages_refused_total")
     dead = take_all(broker, DEAD_LETTER_QUEUE)
     report(f"{len(messages)} messages: {passed:.0f} passed, {refused:.0f} refused, {sum(dead.values())} dead letters")
     published = Counter(body for _, _, body in messages)
