@@ -298,7 +298,10 @@ run_kinds() {
 
 parse_arguments "$@"
 pm_packages_need "${PM_PACKAGES_RUN[@]}" "${PM_PACKAGES_TEST[@]}"
-if [ "$heavy" = compose ]; then pm_packages_need "${PM_PACKAGES_COMPOSE[@]}"; fi
+if [ "$heavy" = compose ]; then
+    pm_packages_need "${PM_PACKAGES_COMPOSE[@]}"
+    command -v npm >/dev/null || pm_packages_need npm
+fi
 if [ "$heavy" = package ]; then pm_packages_need "${PM_PACKAGES_PACKAGE[@]}"; fi
 scratch=$(mktemp -d /tmp/pm-tests.XXXXXX)
 chmod 755 "$scratch"

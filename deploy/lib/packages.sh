@@ -10,7 +10,7 @@ PM_PACKAGES_RUN=(gcc libc6-dev cmake ninja-build pkg-config libpq-dev librabbitm
     libck-dev libcurl4-openssl-dev libssl-dev libxxhash-dev libsystemd-dev postgresql rabbitmq-server openssl curl python3-pika)
 # shellcheck disable=SC2034
 PM_PACKAGES_TEST=(libcriterion-dev python3-psycopg2 python3-pytest python3-pytest-xdist python3-httpx python3-h2 clang libclang-rt-dev
-    clang-format shellcheck prometheus nghttp2-client docker-compose python3-yaml dpkg-dev
+    clang-format shellcheck prometheus nghttp2-client docker-compose python3-yaml dpkg-dev file
     systemd man-db)
 # shellcheck disable=SC2034
 PM_PACKAGES_COMPOSE=(docker.io docker-compose debootstrap)

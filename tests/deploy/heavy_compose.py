@@ -34,6 +34,7 @@ from world import MARKET_QUEUE, ORDER_QUEUE, free_port, wait_until
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 STAND_IN = "position-manager-stand-in"
+LINTER = "dockerfile-utils@0.16.3"
 SERVERS = ("postgres", "rabbitmq", "prometheus", "grafana")
 ALL = ("position-manager", *SERVERS, "demo")
 QUEUES = {"executions": ORDER_QUEUE, "market": MARKET_QUEUE}
@@ -484,3 +485,27 @@ def test_the_service_starts_and_stops_quickly(stack):
         starts.append(time.time() - seconds_of(stack.state("position-manager")["StartedAt"]))
     say(f"start: ready {min(starts):.2f} to {max(starts):.2f} s after the engine started the process; stop {min(stops):.2f} to {max(stops):.2f} s")
     assert max(starts) < 15 and max(stops) < 10
+
+
+# The Dockerfiles
+
+@pytest.fixture(scope="module")
+def linter(tmp_path_factory):
+    """hadolint is in no registry reached here; this is the linter of the editors' Docker extensions."""
+    directory = tmp_path_factory.mktemp("linter")
+    installed = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", directory, LINTER],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert installed.returncode == 0, installed.stdout
+    return directory / "node_modules" / ".bin" / "dockerfile-utils"
+
+
+def lint(linter, path):
+    return subprocess.run([linter, "lint", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+
+
+def test_the_linter_has_nothing_to_say(linter, tmp_path):
+    for path in (ROOT / "Dockerfile", ROOT / "tests" / "deploy" / "stand-in" / "Dockerfile"):
+        assert lint(linter, path).strip() == ""
+    broken = tmp_path / "Dockerfile"
+    broken.write_text((ROOT / "Dockerfile").read_text().replace("EXPOSE 4800", "EXPOSE port\nMAINTAINER nobody"))
+    assert lint(linter, broken).strip() != "", "the linter no longer barks"

@@ -2,13 +2,9 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
-
-LINTER = "dockerfile-utils@0.16.3"
-
 
 @pytest.fixture(scope="module")
 def dockerfile(root):
@@ -39,31 +35,6 @@ def packages_of(stage):
         if instruction == "RUN" and installed:
             return set(installed.group(1).split())
     return set()
-
-
-@pytest.fixture(scope="module")
-def linter(tmp_path_factory):
-    """hadolint is in no registry reached here; this is the linter of the editors' Docker extensions."""
-    if shutil.which("npm") is None:
-        pytest.skip("no npm")
-    directory = tmp_path_factory.mktemp("linter")
-    installed = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", directory, LINTER],
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
-    if installed.returncode != 0:
-        pytest.skip(f"{LINTER} cannot be installed: {installed.stdout[-300:]}")
-    return directory / "node_modules" / ".bin" / "dockerfile-utils"
-
-
-def lint(linter, path):
-    return subprocess.run([linter, "lint", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
-
-
-def test_the_linter_has_nothing_to_say(linter, root, tmp_path):
-    for path in (root / "Dockerfile", root / "tests" / "deploy" / "stand-in" / "Dockerfile"):
-        assert lint(linter, path).strip() == ""
-    broken = tmp_path / "Dockerfile"
-    broken.write_text((root / "Dockerfile").read_text().replace("EXPOSE 4800", "EXPOSE port\nMAINTAINER nobody"))
-    assert lint(linter, broken).strip() != "", "the linter no longer barks"
 
 
 def test_shellcheck_has_nothing_to_say_about_the_commands(dockerfile, root):
