@@ -7,7 +7,7 @@
 #
 # RABBITMQ_HOST, _PORT, _USER, _PASSWORD and _VHOST say which broker; without them, that of .run/env. Each letter is taken
 # out only when the broker has confirmed its copy (refeed) or it stands in the file (drop --save). What was counted before
-# is not counted again, so doing it twice does no harm.
+# is not counted again, if it has an execution_id or event_id; do not also let the publisher send those without.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -210,7 +210,7 @@ run_named() {
     if ctest --test-dir build -N -R "$name" | grep -q 'Total Tests: [1-9]'; then run_ctest "ctest $name" default -R "$name"; fi
     run_criterion_named
     local kind
-    for kind in e2e deploy; do
+    for kind in e2e faults deploy; do
         /usr/bin/python3 -m pytest -p no:cacheprovider -q --collect-only -k "$name" "tests/$kind" >/dev/null 2>&1 || continue
         run_pytest "$kind-named" -k "$name" "tests/$kind"
     done

@@ -163,8 +163,8 @@ enum commit_outcome {
                         order_before is fresh */
     COMMIT_REFUSED,  /* nothing written, and nothing learned: the server does not take these values, or the row holds
                         what cannot be; counts as a try */
-    COMMIT_CONFLICT, /* nothing written: the row was not at expected_version; .found holds it. Repeats marked and order
-                        totals refreshed too */
+    COMMIT_CONFLICT, /* the row was not at expected_version; .found holds it. Nothing was written, unless .found is this
+                        very item: then an earlier try of it was. Repeats marked and order totals refreshed too */
 };
 
 struct commit_item {

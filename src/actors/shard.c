@@ -92,6 +92,8 @@ void shard_load(struct shard *shard, const struct position *position)
     if (!position->announcement_due)
         return;
     struct work *work = shard_work(shard, position->asset, position->mode);
+    work->base = work->now = work->accounted = *position; /* an earlier call may have brought an older state */
+    work->row_exists = true;
     work->committed_source = SOURCE_VALIDATION;
     shard_make_trace_id(shard, work->committed_trace_id);
     shard_announce_later(shard, work, NULL);

@@ -49,7 +49,7 @@ struct shard_settings {
 struct shard *shard_create(const struct shard_settings *settings);
 void shard_destroy(struct shard *shard);
 
-/* Takes over a stored position. Thread: before the actor is started. */
+/* Takes over a stored position; called again, its newer state. Thread: before the actor is started. */
 void shard_load(struct shard *shard, const struct position *position);
 
 /* The actor's receive function (actor.h); actor is the struct shard. */

@@ -16,6 +16,9 @@ static void queue_announcement(struct shard *shard, struct work *work)
 {
     if (work->in_announce_queue || work->announcing)
         return; /* when the one on its way is confirmed, it is queued again */
+    const int64_t period_us = shard->settings.announce_hold_us;
+    if (shard->announce_queue.first == NULL)
+        shard->announce_at_us = (shard->now.steady_us / period_us + 1) * period_us;
     work->in_announce_queue = true;
     work->announce_next = NULL;
     if (shard->announce_queue.last != NULL)
@@ -31,23 +34,17 @@ void shard_announce_later(struct shard *shard, struct work *work, const struct d
         work->committed_source = cause->kind == DELIVERY_EXECUTION ? SOURCE_ORDER_EXECUTION : SOURCE_WEBSOCKET;
         memcpy(work->committed_trace_id, cause->trace_id, sizeof work->committed_trace_id);
     }
-    if (!work->announce_due) {
-        work->announce_due = true;
-        work->announce_since_us = shard->now.steady_us;
-    }
+    work->announce_due = true;
     queue_announcement(shard, work);
 }
 
-/* Whether the change that waits longest should go on waiting for a later one to overtake it. */
-static bool is_held_back(struct shard *shard, const struct work *first)
+/* Whether what is queued should go on waiting for later changes to overtake it. */
+static bool is_holding_back(struct shard *shard)
 {
-    if (!shard_is_busy(shard) || shard->held_count >= shard->settings.full_count)
+    if (!shard_is_busy(shard) || shard->held_count >= shard->settings.full_count ||
+        shard->now.steady_us >= shard->announce_at_us)
         return false;
-    const int64_t period_us = shard->settings.announce_hold_us;
-    const int64_t until_us = (first->announce_since_us / period_us + 1) * period_us;
-    if (shard->now.steady_us >= until_us)
-        return false;
-    shard_wake_at(shard, until_us);
+    shard_wake_at(shard, shard->announce_at_us);
     return true;
 }
 
@@ -77,14 +74,13 @@ static void send_announcement(struct shard *shard, struct work *work, struct wid
 
 void shard_send_announcements(struct shard *shard)
 {
-    if (shard->announce_queue.first == NULL || shard->free_announcement == NULL)
+    if (shard->announce_queue.first == NULL || shard->free_announcement == NULL || is_holding_back(shard))
         return;
     struct portfolio_totals totals;
     directory_begin(shard->settings.reader);
     directory_totals(shard->settings.reader, &totals);
     directory_end(shard->settings.reader);
-    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL &&
-           !is_held_back(shard, shard->announce_queue.first)) {
+    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL) {
         struct work *work = shard->announce_queue.first;
         shard->announce_queue.first = work->announce_next;
         if (shard->announce_queue.first == NULL)

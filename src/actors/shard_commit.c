@@ -320,7 +320,8 @@ static void try_again(struct shard *shard, struct work *work)
 static bool is_written_already(const struct commit_item *item)
 {
     if (!item->found_exists || item->found.version != item->row.version ||
-        !uuid_is_equal(&item->found.id, &item->row.id) || !position_is_same_figures(&item->found, &item->row))
+        item->found.last_updated_us != item->row.last_updated_us || !uuid_is_equal(&item->found.id, &item->row.id) ||
+        !position_is_same_figures(&item->found, &item->row))
         return false;
     for (const struct delivery *delivery = item->deliveries; delivery != NULL; delivery = delivery_next(delivery))
         if (delivery->kind == DELIVERY_EXECUTION && delivery->applied && delivery->identity[0] != '\0' &&

@@ -41,10 +41,9 @@ struct work {
     uint32_t conflict_tries;
     int64_t not_before_us; /* steady: no commit earlier (back-off after a conflict) */
 
-    bool announce_due;         /* a committed change, or a repeat, has not been announced */
-    bool announcing;           /* an announcement of it is unconfirmed */
-    int64_t announce_since_us; /* steady: when it became due */
-    uint8_t source;            /* enum update_source of the last change */
+    bool announce_due; /* a committed change, or a repeat, has not been announced */
+    bool announcing;   /* an announcement of it is unconfirmed */
+    uint8_t source;    /* enum update_source of the last change */
     char trace_id[TRACE_ID_LEN_MAX + 1];
     uint8_t flight_source; /* the same of what is in flight */
     char flight_trace_id[TRACE_ID_LEN_MAX + 1];
@@ -79,6 +78,7 @@ struct shard {
     char totals_trace_id[TRACE_ID_LEN_MAX + 1];
     struct chain settled; /* to go to the consumer at the end of the batch */
     size_t held_count;
+    int64_t announce_at_us;    /* steady: until when a busy shard holds back what is in announce_queue */
     int64_t busy_until_us;     /* steady; see shard_is_busy() */
     int64_t commit_sent_at_us; /* steady */
     struct actor_time now;     /* of the batch */

@@ -43,7 +43,7 @@ struct watch {
     struct notify notify;
     int64_t looked_at_us;
     int64_t forgiven_until_us; /* what is older was not their fault: the whole process stood still */
-    bool is_stuck;
+    const char *stuck_name;    /* of the thread that the log calls stuck; NULL: none is */
 };
 
 /* When this one last went round; wakes it, so that it has to do so until the next look. */
@@ -73,15 +73,16 @@ static int64_t look(struct watch *watch, int64_t now_us, const char **name)
     return oldest_us;
 }
 
+/* name: of the thread that is behind most. At the end of serving nobody looks any more, which is no recovery. */
 static void tell_log(struct watch *watch, bool is_stuck, const char *name)
 {
-    if (is_stuck == watch->is_stuck)
-        return;
-    watch->is_stuck = is_stuck;
-    if (is_stuck)
+    if (is_stuck && watch->stuck_name == NULL) {
+        watch->stuck_name = name;
         LOG_EVENT(LOG_LEVEL_ERROR, "thread_stuck", NULL, log_text("thread", name));
-    else
-        LOG_EVENT(LOG_LEVEL_WARNING, "thread_recovered", NULL, log_text("thread", name));
+    } else if (!is_stuck && watch->stuck_name != NULL && watch->stage == NOTIFY_SERVING) {
+        LOG_EVENT(LOG_LEVEL_WARNING, "thread_recovered", NULL, log_text("thread", watch->stuck_name));
+        watch->stuck_name = NULL;
+    }
 }
 
 /*

@@ -290,14 +290,6 @@ static enum status run_trials(struct committer *committer)
 
 /* ---- outcomes ---- */
 
-static void tell_conflict(const struct commit_item *item)
-{
-    LOG_EVENT(LOG_LEVEL_WARNING, "position_row_conflict", NULL, log_text("asset", item->row.asset),
-              log_text("mode", position_mode_word((enum position_mode)item->row.mode)),
-              log_int("expected_version", item->expected_version), log_bool("found", item->found_exists),
-              log_int("found_version", item->found_exists ? item->found.version : -1));
-}
-
 static void decide(const struct work *work)
 {
     struct commit_item *item = work->item;
@@ -306,10 +298,8 @@ static void decide(const struct work *work)
         item->outcome = COMMIT_REFUSED;
         return;
     }
-    if (work->row_differs || work->unexplained) {
+    if (work->row_differs || work->unexplained)
         item->outcome = COMMIT_CONFLICT;
-        tell_conflict(item);
-    }
 }
 
 /* Items that are not done are told what is committed now that the others are. */

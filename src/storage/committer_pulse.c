@@ -11,7 +11,7 @@
 
 enum {
     PULSE_US = 500000,   /* between two questions of an idle connection */
-    SILENT_US = 1000000, /* without an answer: longer than any lock is waited for */
+    SILENT_US = 1000000, /* without an answer: twice as long as one lock is waited for */
 };
 
 void committer_look_at_silence(struct committer *committer)

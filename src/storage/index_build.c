@@ -20,12 +20,16 @@ static enum status be_patient(struct pg_connection *connection)
                     0, NULL, NULL);
 }
 
+/* Also where a refusal came before anything was set. */
 static enum status be_as_before(struct pg_connection *connection)
 {
-    return pg_query(connection,
-                    "SELECT set_config('lock_timeout', current_setting('position_manager.lock_timeout'), false), "
-                    "set_config('statement_timeout', current_setting('position_manager.statement_timeout'), false)",
-                    0, NULL, NULL);
+    return pg_query(
+        connection,
+        "SELECT set_config('lock_timeout', coalesce(current_setting('position_manager.lock_timeout', true), "
+        "current_setting('lock_timeout')), false), set_config('statement_timeout', "
+        "coalesce(current_setting('position_manager.statement_timeout', true), "
+        "current_setting('statement_timeout')), false)",
+        0, NULL, NULL);
 }
 
 /* The lock that builders hold; it keeps no reader or writer out, and LOCK takes no snapshot that they would wait for.

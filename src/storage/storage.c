@@ -57,7 +57,8 @@ static enum status load_rows(struct pg_connection *connection, const char *load_
 
 /*
  * One snapshot for all: what is handed over is what the journal is compared with. A change that somebody makes a moment
- * later is found at the next commit. Readers need not wait for the comparison.
+ * later is found at the next commit. Readers need not wait for the comparison. Where it fails and all is done again, a
+ * row that was deleted in between is still shown, until its next event finds that out.
  */
 static enum status load_and_compare(struct pg_connection *connection, const char *load_sql, struct board *board,
                                     struct loading *loading)

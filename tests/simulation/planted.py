@@ -93,11 +93,11 @@ FAULTS = [
      "            work->waiting = (struct chain){NULL, NULL};\n            chain_prepend(&work->waiting, delivery);\n"
      "            shard_queue_lookup(shard, work);\n            return;"),
     ("drop an announcement when the pool is empty", "shard_announce.c",
-     "    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL &&",
+     "    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL) {",
      "    if (shard->free_announcement->head.next == NULL) {\n        struct work *lost = shard->announce_queue.first;\n"
      "        struct delivery *d;\n        while ((d = chain_take(&lost->settling)) != NULL)\n"
      "            shard_settle(shard, d);\n    }\n"
-     "    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL &&"),
+     "    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL) {"),
     ("settle a redelivered repeat before what it repeats", "shard_apply.c",
      "    if (delivery->redelivered && (!chain_is_empty(&work->pending) || work->commit_in_flight)) {",
      "    if (false) {"),

@@ -113,7 +113,7 @@ enum status rig_prepare(struct rig *rig, enum migrations_mode mode)
 
 const struct position *rig_loaded(const struct rig *rig, const char *asset, enum position_mode mode)
 {
-    for (size_t i = 0; i < rig->loaded_count; i++) {
+    for (size_t i = rig->loaded_count; i-- > 0;) { /* the last one counts */
         if (strcmp(rig->loaded[i].asset, asset) == 0 && rig->loaded[i].mode == mode)
             return &rig->loaded[i];
     }
