@@ -154,9 +154,23 @@ static void connection_shut(struct connection *connection)
     shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
 }
 
-/* What the client does not read is not kept in the kernel for it either: the connection ends with a reset. */
+/* Bytes in the kernel that the client has not confirmed. */
+static int connection_unsent(const struct connection *connection)
+{
+    int unsent = 0;
+    return ioctl(h2o_socket_get_fd(connection->socket), SIOCOUTQ, &unsent) == 0 ? unsent : 0;
+}
+
+/*
+ * What the client does not read is not kept in the kernel for it either: the connection ends with a reset. Where there
+ * is nothing that it could still read, it ends as usual.
+ */
 static void connection_abort(struct connection *connection)
 {
+    if (connection->in_flight == 0 && connection_unsent(connection) == 0) {
+        connection_shut(connection);
+        return;
+    }
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(h2o_socket_get_fd(connection->socket), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     connection_shut(connection);
@@ -248,7 +262,7 @@ void connection_linger(struct connection *connection)
 static void connection_check(struct connection *connection, int64_t now_us)
 {
     if (connection->is_cut)
-        connection_abort(connection); /* whoever was sent GOAWAY has had a second to read it */
+        connection_abort(connection); /* whoever was sent GOAWAY has had up to a second to read it */
     if (!connection->is_handed_over && now_us - connection->completed_us > GUARD_SILENCE_US)
         connection_refuse(connection, "silent");
     if (now_us - connection->completed_us > GUARD_QUIET_US)
@@ -257,9 +271,7 @@ static void connection_check(struct connection *connection, int64_t now_us)
         return;
     if (now_us - connection->begun_us > GUARD_ANSWER_US)
         connection_refuse(connection, "answer not taken in time");
-    int unsent = 0;
-    if (ioctl(h2o_socket_get_fd(connection->socket), SIOCOUTQ, &unsent) != 0)
-        unsent = 0;
+    int unsent = connection_unsent(connection);
     if (connection->written != connection->socket->bytes_written || connection->unsent != unsent) {
         connection->written = connection->socket->bytes_written;
         connection->unsent = unsent;

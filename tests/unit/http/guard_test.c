@@ -45,6 +45,36 @@ static bool is_cut(void)
     return recv(bench.peer, &byte, 1, 0) == 0;
 }
 
+static bool ends_with_a_reset(void)
+{
+    struct linger linger = {0};
+    socklen_t len = sizeof linger;
+    cr_assert_eq(getsockopt(h2o_socket_get_fd(bench.socket), SOL_SOCKET, SO_LINGER, &linger, &len), 0);
+    return linger.l_onoff != 0 && linger.l_linger == 0;
+}
+
+Test(guard, an_idle_connection_ends_without_a_reset)
+{
+    guard_sweep(&bench.guard, GUARD_QUIET_US + 1);
+    cr_expect(is_cut());
+    cr_expect_not(ends_with_a_reset());
+}
+
+Test(guard, a_connection_with_a_request_under_way_ends_with_a_reset)
+{
+    cr_expect(connection_begin(bench.connection));
+    guard_sweep(&bench.guard, GUARD_QUIET_US + 1);
+    cr_expect(is_cut());
+    cr_expect(ends_with_a_reset());
+}
+
+Test(guard, a_connection_whose_last_answer_is_not_read_ends_with_a_reset)
+{
+    cr_assert_eq(send(h2o_socket_get_fd(bench.socket), "x", 1, MSG_NOSIGNAL), 1);
+    guard_sweep(&bench.guard, GUARD_QUIET_US + 1);
+    cr_expect(ends_with_a_reset());
+}
+
 Test(guard, a_connection_is_counted_until_it_is_closed)
 {
     cr_expect_eq(bench.guard.count, 1);
