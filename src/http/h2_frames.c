@@ -95,6 +95,20 @@ static struct refused_body *refused_find(struct frames *frames, uint32_t stream_
     return NULL;
 }
 
+/* A free place; else that of the oldest body whose client was told to stop, since it need not say that it did. */
+static struct refused_body *refused_place(struct frames *frames)
+{
+    struct refused_body *place = refused_find(frames, 0);
+    if (place != NULL)
+        return place;
+    for (size_t i = 0; i < FRAMES_REFUSED_MAX; i++) {
+        struct refused_body *refused = &frames->refused[i];
+        if (refused->is_reset && (place == NULL || refused->stream_id < place->stream_id))
+            place = refused;
+    }
+    return place;
+}
+
 /* The windows are given back as libh2o would have, so that the client can go on sending. */
 static void give_back(h2o_http2_conn_t *conn, size_t len)
 {
@@ -131,12 +145,12 @@ static void throw_away(h2o_http2_conn_t *conn, struct refused_body *refused, con
 /* Answers a request whose body is too large, although it has not come yet. The handler sees that by the length. */
 static void refuse_body(h2o_http2_conn_t *conn, struct frames *frames, h2o_http2_stream_t *stream)
 {
-    struct refused_body *free_place = refused_find(frames, 0);
-    if (free_place == NULL) {
+    struct refused_body *place = refused_place(frames);
+    if (place == NULL) {
         connection_refuse(conn->sock->on_close.data, "too many bodies that are too large");
         return;
     }
-    *free_place = (struct refused_body){.stream_id = stream->stream_id};
+    *place = (struct refused_body){.stream_id = stream->stream_id};
     stream->req.entity = h2o_iovec_init(NULL, REQUEST_BODY_LEN_MAX + 1);
     h2o_http2_stream_set_state(conn, stream, H2O_HTTP2_STREAM_STATE_REQ_PENDING);
     h2o_http2_stream_set_state(conn, stream, H2O_HTTP2_STREAM_STATE_SEND_HEADERS);

@@ -7,7 +7,8 @@
  * a size. Who goes beyond is sent GOAWAY with ENHANCE_YOUR_CALM, and what it has sent behind is not looked at any more.
  *
  * A body above REQUEST_BODY_LEN_MAX is answered (413, or what the gate says) when its length is declared or reached;
- * what still comes of it is thrown away, so that the client can finish sending and read the answer.
+ * what still comes of it is thrown away, so that the client can finish sending and read the answer. Trailers behind
+ * such a body are not: they end the connection, since libh2o knows the stream no more or expects none of it.
  *
  * Knows libh2o's insides (<h2o/http2_internal.h>) and is therefore tied to that version. Thread: the loop's.
  */
