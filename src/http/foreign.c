@@ -70,7 +70,7 @@ static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
     if (req->version < 0x200 && !req->http1_is_persistent)
         connection_linger(connection);
 
-    trace_generate(trace_id);
+    request_trace(&req->headers, trace_id);
     text_init(&text, h2o_mem_alloc_pool(&req->pool, FOREIGN_JSON_LEN_MAX), FOREIGN_JSON_LEN_MAX);
     encode_error(&text, problem_word(problem), message_of(problem), trace_id, NULL);
     pm_assert(!text.overflowed);

@@ -18,11 +18,27 @@
 
 enum { UNAVAILABLE_RETRY_S = 1 };
 
-/* One pass over the headers for the few that matter. */
-static void request_read_headers(struct request *request)
+void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1])
 {
     h2o_iovec_t trace = {NULL, 0};
     h2o_iovec_t parent = {NULL, 0};
+    for (size_t i = 0; i < headers->size; i++) {
+        const h2o_iovec_t *name = headers->entries[i].name;
+        if (trace.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-trace-id")))
+            trace = headers->entries[i].value;
+        else if (parent.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("traceparent")))
+            parent = headers->entries[i].value;
+    }
+    if (trace.base != NULL && trace_id_is_sane(trace.base, trace.len)) {
+        memcpy(out, trace.base, trace.len);
+        out[trace.len] = '\0';
+    } else if (parent.base == NULL || !trace_from_parent(parent.base, parent.len, out)) {
+        trace_generate(out);
+    }
+}
+
+static void request_read_headers(struct request *request)
+{
     const h2o_headers_t *headers = &request->req->headers;
     for (size_t i = 0; i < headers->size; i++) {
         const h2o_iovec_t *name = headers->entries[i].name;
@@ -31,17 +47,8 @@ static void request_read_headers(struct request *request)
             request->accept = value;
         else if (request->key.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-api-key")))
             request->key = value;
-        else if (trace.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-trace-id")))
-            trace = value;
-        else if (parent.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("traceparent")))
-            parent = value;
     }
-    if (trace.base != NULL && trace_id_is_sane(trace.base, trace.len)) {
-        memcpy(request->trace_id, trace.base, trace.len);
-        request->trace_id[trace.len] = '\0';
-    } else if (parent.base == NULL || !trace_from_parent(parent.base, parent.len, request->trace_id)) {
-        trace_generate(request->trace_id);
-    }
+    request_trace(headers, request->trace_id);
 }
 
 /* A target in the form that is meant for proxies, http://host/path, asks for its path (RFC 9112 §3.2.2). */

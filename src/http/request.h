@@ -63,6 +63,9 @@ void on_request_disposed(h2o_logger_t *logger, h2o_req_t *req);
 /* Bytes that live as long as the request. */
 void *request_alloc(struct request *request, size_t size);
 
+/* The trace id of a request by its header fields: the client's, where it gave a sane one, else a new one. */
+void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1]);
+
 /* Sends an answer. body: lives as long as the request, or for ever. content_type: a literal. */
 void request_send(struct request *request, int code, const char *content_type, const char *body, size_t len);
 void request_send_json(struct request *request, int code, const char *body, size_t len);

@@ -69,11 +69,11 @@ class Http2:
         return status, body, reset, left
 
 
-def post_http1(port, secure, size, chunked, key=API_KEY):
+def post_http1(port, secure, size, chunked, key=API_KEY, field=""):
     with connect(port, secure, "http/1.1") as connection:
         length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
         keyed = f"X-API-Key: {key}\r\n" if key else ""
-        connection.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{keyed}{length}\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{keyed}{field}{length}\r\nConnection: close\r\n\r\n".encode())
         piece = b"4000\r\n" + b"x" * 16384 + b"\r\n" if chunked else b"x" * 16384
         try:
             for _ in range(size // 16384):
@@ -149,3 +149,14 @@ def test_http1_says_413(port, chunked):
         got, heard = post_http1(*port, size, chunked)
         assert got == status, (size, heard[:300])
         assert (b'"PAYLOAD_TOO_LARGE"' in heard) is (status == 413)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+@pytest.mark.parametrize("field, trace_id", [("X-Trace-Id: order-77\r\n", "order-77"),
+                                             ("traceparent: 00-" + "ab" * 16 + "-" + "cd" * 8 + "-01\r\n", "ab" * 16)], ids=["x-trace-id", "traceparent"])
+def test_http1_says_413_under_the_trace_id_of_the_client(port, chunked, field, trace_id):
+    """Also where libh2o answers, which it does before a handler sees the request."""
+    got, heard = post_http1(*port, 2 * MIB, chunked, field=field)
+    head, _, body = heard.partition(b"\r\n\r\n")
+    assert got == 413 and b"\r\nx-trace-id: " + trace_id.encode() in head.lower(), head
+    assert f'"{trace_id}"'.encode() in body, body
