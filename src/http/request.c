@@ -59,9 +59,11 @@ static void strip_authority(h2o_req_t *req)
         size_t len = strlen(schemes[i]);
         if (req->path.len < len || strncasecmp(req->path.base, schemes[i], len) != 0)
             continue;
-        const char *slash = memchr(req->path.base + len, '/', req->path.len - len);
-        req->path = slash == NULL ? h2o_iovec_init(H2O_STRLIT("/"))
-                                  : h2o_iovec_init(slash, (size_t)(req->path.base + req->path.len - slash));
+        while (len < req->path.len && req->path.base[len] != '/' && req->path.base[len] != '?')
+            len++;
+        h2o_iovec_t rest = h2o_iovec_init(req->path.base + len, req->path.len - len);
+        bool has_path = rest.len > 0 && rest.base[0] == '/';
+        req->path = has_path ? rest : h2o_concat(&req->pool, h2o_iovec_init(H2O_STRLIT("/")), rest);
         req->path_normalized =
             h2o_url_normalize_path(&req->pool, req->path.base, req->path.len, &req->query_at, &req->norm_indexes);
         return;

@@ -162,7 +162,8 @@ def test_a_path_is_taken_by_the_letter(service, held, path):
 
 @pytest.mark.parametrize("target, status", [("http://x/health/live", 200), ("HTTPS://x:443/api/v1/positions?mode=one-way", 200),
                                             ("http://x/api/v1/positions?mode=x", 400), ("http://x", 404), ("http://x/nothing", 404),
-                                            ("http://", 404), ("http://x?mode=x", 404), ("ftp://x/health/live", 404)])
+                                            ("http://", 404), ("http://x?mode=x", 404), ("http://x?x=/health/live", 404),
+                                            ("http://x/health/live?x=/nothing", 200), ("ftp://x/health/live", 404)])
 def test_a_target_in_absolute_form_means_its_path(service, held, target, status):
     assert raw(service, target)[0] == status
 
