@@ -90,10 +90,13 @@ void answer_ready(struct request *request)
 
 enum { Q_FULL = 1000, Q_DIGITS_MAX = 5 }; /* weights in thousandths; "0.123" */
 
-/* A weight such as 0.25; what is none counts in full. */
-static int q_parse(const char *text, size_t len)
+/* A weight such as 0.25, up to a blank or the next parameter; what is none counts in full. */
+static int q_parse(const char *text, size_t text_len)
 {
     int q = 0, worth = Q_FULL;
+    size_t len = 0;
+    while (len < text_len && text[len] != ' ' && text[len] != '\t' && text[len] != ';')
+        len++;
     for (size_t i = 0; i < len && i < Q_DIGITS_MAX; i++) {
         if (i == 1 && text[i] == '.')
             continue;

@@ -261,6 +261,8 @@ def test_an_upgrade_that_makes_no_sense_is_answered_in_http1(service, held, fiel
 @pytest.mark.parametrize("accept, is_json", [
     ("application/json", True), ("APPLICATION/JSON", True), ("text/html, application/json;q=0.9", True), ("application/json, text/plain", True),
     ("application/json;q=0.5,text/plain;q=0.4", True), ("application/json ; charset=utf-8", True), ("application/json;q=nonsense", True),
+    ("application/json;q=0.1 , text/plain", False), ("application/json;q=0.1\t,text/plain", False), ("application/json;q=0.1;v=1,text/plain", False),
+    ("application/json, text/plain;q=0.9 ; v=1", True), ("text/plain;q=0.5 , application/json;q=0.5", True),
     ("application/json;q=0", False), ("application/json;q=0.000", False), ("text/plain, application/json;q=0.1", False),
     ("application/jsonx", False), ("xapplication/json", False), ("application/*", False), ("*/*", False), ("text/plain", False), (",,;q=,", False),
     ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", False)])
