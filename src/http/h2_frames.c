@@ -20,6 +20,7 @@ enum {
     COST_RESET = 5,
     COST_SETTINGS = 10,
     COST_ERROR = 10,
+    COST_PLACE = 100,       /* of a refused body whose client never said that it stopped */
     COST_BYTES = 64 * 1024, /* of a refused body that goes on for long */
 };
 
@@ -150,6 +151,8 @@ static void refuse_body(h2o_http2_conn_t *conn, struct frames *frames, h2o_http2
         connection_refuse(conn->sock->on_close.data, "too many bodies that are too large");
         return;
     }
+    if (place->stream_id != 0 && !connection_charge(conn->sock->on_close.data, COST_PLACE))
+        return;
     *place = (struct refused_body){.stream_id = stream->stream_id};
     stream->req.entity = h2o_iovec_init(NULL, REQUEST_BODY_LEN_MAX + 1);
     h2o_http2_stream_set_state(conn, stream, H2O_HTTP2_STREAM_STATE_REQ_PENDING);
