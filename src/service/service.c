@@ -33,7 +33,7 @@ enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
     ANNOUNCE_HOLD_US = 400 * 1000, /* how long a busy shard lets a change wait for the next one */
     COMMIT_PACE_US = 50 * 1000,    /* how far apart a busy shard's commits are */
-    BUSY_COUNT_MIN = 256,          /* deliveries that one shard holds */
+    BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
     VALIDATIONS_PER_SHARD = 16, /* wanted at once by one shard */
     INQUIRIES_PER_LOOP = 64,    /* questions of one HTTP loop to the history */
@@ -112,7 +112,6 @@ static void make_mailboxes(void)
     size_t shards = service.shard_count;
     uint32_t deliveries = service.settings->prefetch;
     uint32_t capacities[MAILBOX_LANES_MAX];
-
     capacities[SHARD_LANE_CONSUMER] = deliveries;
     capacities[SHARD_LANE_COMMITTER] = 2;
     capacities[SHARD_LANE_PUBLISHER] = ANNOUNCEMENTS_PER_SHARD;
@@ -170,16 +169,10 @@ static size_t queue_share(void)
     return service.settings->prefetch / (service.settings->order_queue_count + 1);
 }
 
-/* With less than that about, nothing is gained by waiting for more; a prefetch below it never makes a shard busy. */
-static size_t busy_count(void)
-{
-    const size_t count = queue_share() / service.shard_count / 16;
-    return count > BUSY_COUNT_MIN ? count : BUSY_COUNT_MIN;
-}
-
 static void make_shards(void)
 {
     const struct settings *settings = service.settings;
+    const size_t share = queue_share() / service.shard_count;
     for (size_t i = 0; i < service.shard_count; i++) {
         struct shard_settings shard = {
             .index = (uint32_t)i,
@@ -193,8 +186,8 @@ static void make_shards(void)
             .announcement_count = ANNOUNCEMENTS_PER_SHARD,
             .announce_hold_us = ANNOUNCE_HOLD_US,
             .commit_pace_us = COMMIT_PACE_US,
-            .busy_count = busy_count(),
-            .full_count = queue_share() / service.shard_count / 4 * 3,
+            .busy_count = share / 16 > BUSY_COUNT_MIN ? share / 16 : BUSY_COUNT_MIN,
+            .full_count = share / 4 * 3,
             .committer = {service.committer_mailbox, i},
             .publisher = {service.publisher_mailbox, 1 + i},
             .consumer = {service.consumer_mailbox, i},
