@@ -7,24 +7,10 @@ import sys
 
 import pika
 import pika.exceptions
+from publish import connect
 
 QUEUE = "position-manager.dead_letter"
 LINE_LEN_MAX = 200
-
-
-def connect():
-    credentials = pika.PlainCredentials(os.environ.get("RABBITMQ_USER", "guest"), os.environ.get("RABBITMQ_PASSWORD", "guest"))
-    connection = pika.BlockingConnection(
-        pika.ConnectionParameters(
-            host=os.environ.get("RABBITMQ_HOST", "127.0.0.1"),
-            port=int(os.environ.get("RABBITMQ_PORT", "5672")),
-            virtual_host=os.environ.get("RABBITMQ_VHOST", "/"),
-            credentials=credentials,
-        )
-    )
-    channel = connection.channel()
-    channel.confirm_delivery()
-    return connection, channel
 
 
 def letters(channel):

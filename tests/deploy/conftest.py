@@ -5,10 +5,7 @@ tests/run.sh package). The rest reads files and runs the built service (README.m
 """
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from world import Servers, World  # noqa: E402
+from world import Servers, World, private_servers  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +32,8 @@ def servers():
     if "PM_TEST_SERVERS" in os.environ:
         yield Servers(ROOT, os.environ)
         return
-    directory = tempfile.mkdtemp(prefix="pm-deploy.", dir="/tmp")
-    script = str(ROOT / "tests" / "tools" / "servers.sh")
-    try:
-        output = subprocess.run([script, "start", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
-        yield Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
-    finally:
-        subprocess.run([script, "stop", directory], check=False)
-        shutil.rmtree(directory, ignore_errors=True)
+    with private_servers(ROOT, "pm-deploy.") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,14 @@ Each test file gets a database, a virtual host and a service of its own; each te
 """
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import Servers, World  # noqa: E402
+from world import Servers, World, private_servers  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,14 +26,8 @@ def servers():
     if "PM_TEST_SERVERS" in os.environ:
         yield Servers(ROOT, os.environ)
         return
-    directory = tempfile.mkdtemp(prefix="pm-e2e.", dir="/tmp")
-    script = str(ROOT / "tests" / "tools" / "servers.sh")
-    try:
-        output = subprocess.run([script, "start", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
-        yield Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
-    finally:
-        subprocess.run([script, "stop", directory], check=False)
-        shutil.rmtree(directory, ignore_errors=True)
+    with private_servers(ROOT, "pm-e2e.") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,19 @@
 """PostgreSQL and RabbitMQ are stopped and started again for good (contract §2.3, §2.5, §9). With servers of its own."""
 
 import json
-import shutil
 import subprocess
-import tempfile
 
 import pytest
 from conftest import ROOT
-from world import POSITION_QUEUE, Servers, wait_until
+from world import POSITION_QUEUE, private_servers, wait_until
 
 LIBRARY = ROOT / "deploy" / "lib"
 
 
 @pytest.fixture(scope="module")
 def servers():
-    directory = tempfile.mkdtemp(prefix="pm-outage.", dir="/tmp")
-    script = str(ROOT / "tests" / "tools" / "servers.sh")
-    try:
-        output = subprocess.run([script, "start", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
-        yield Servers(ROOT, dict(line.split("=", 1) for line in output.splitlines()))
-    finally:
-        subprocess.run([script, "stop", directory], check=False)
-        shutil.rmtree(directory, ignore_errors=True)
+    with private_servers(ROOT, "pm-outage.") as started:
+        yield started
 
 
 def server(servers, command):

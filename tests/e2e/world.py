@@ -1,12 +1,15 @@
 """What the tests see of the world: servers, a broker connection, a database connection, a running service."""
 
+import contextlib
 import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -98,6 +101,19 @@ class Servers:
         output = self.erlang('[list_to_tuple([binary_to_list(element(4, amqqueue:get_name(Q))) | [N || {_, N} <- rabbit_amqqueue:info(Q, '
                              f'[messages_ready, messages_unacknowledged])]]) || Q <- rabbit_amqqueue:list(<<"{vhost}">>)].')
         return {name: (int(ready), int(unacknowledged)) for name, ready, unacknowledged in re.findall(r'\{"([^"]+)", (\d+), (\d+)\}', output)}
+
+
+@contextlib.contextmanager
+def private_servers(root, prefix):
+    """Servers of one's own, gone at the end."""
+    directory = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+    script = str(root / "tests" / "tools" / "servers.sh")
+    try:
+        output = subprocess.run([script, "start", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
+        yield Servers(root, dict(line.split("=", 1) for line in output.splitlines()))
+    finally:
+        subprocess.run([script, "stop", directory], check=False)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Broker:
