@@ -150,12 +150,18 @@ static bool may_connect(const struct consumer *consumer)
     return !consumer->is_cancelled && consumer->now_us >= consumer->backoff.retry_at_us && consumer_may_read(consumer);
 }
 
+bool consumer_must_quiesce(const struct consumer *consumer)
+{
+    return atomic_load_explicit(&consumer->quiesce_asked, memory_order_acquire) ||
+           atomic_load_explicit(&consumer->board->stopping, memory_order_relaxed);
+}
+
 static void turn(struct consumer *consumer)
 {
     /* Before the mailbox is emptied: what came home before the stop was asked for is acknowledged. */
     consumer->is_stopping = atomic_load_explicit(&consumer->stop_asked, memory_order_acquire);
     take_home(consumer);
-    if (!consumer->is_cancelled && atomic_load_explicit(&consumer->quiesce_asked, memory_order_acquire))
+    if (!consumer->is_cancelled && consumer_must_quiesce(consumer))
         consumer_cancel(consumer);
     if (broker_link_is_open(&consumer->link))
         serve_connection(consumer);

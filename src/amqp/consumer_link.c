@@ -139,7 +139,7 @@ bool consumer_may_read(const struct consumer *consumer)
 static enum status handle_deliver(struct consumer *consumer, const amqp_basic_deliver_t *deliver)
 {
     struct broker_link *link = &consumer->link;
-    if (consumer->is_cancelled)
+    if (consumer->is_cancelled || consumer_must_quiesce(consumer))
         return STATUS_OK;
     size_t queue_index = parse_tag(consumer, deliver->consumer_tag);
     if (consumer->arrival.delivery != NULL || queue_index == consumer->queue_count)

@@ -100,6 +100,9 @@ void consumer_arrival_complete(struct consumer *consumer);
 /* Sends waiting ones while fewer than the prefetch travel. */
 void consumer_dispatch_waiting(struct consumer *consumer);
 
+/* consumer.c: asked to take nothing new, or the whole service stops: what is delivered after /health/ready says so is
+ * left to the broker. */
+bool consumer_must_quiesce(const struct consumer *consumer);
 /* consumer.c: one delivery is settled: noted for acknowledgement if its connection still stands, and back in the pool.
  */
 void consumer_settle(struct consumer *consumer, struct delivery *delivery);

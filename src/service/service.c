@@ -515,10 +515,9 @@ static void pause_ms(int ms)
     (void)poll(NULL, 0, ms);
 }
 
-/* Contract §9: nothing new is taken, what is in flight is committed, confirmed and acknowledged. */
+/* Contract §9: what is in flight is committed, confirmed and acknowledged. Nothing new is taken any more. */
 static void settle_everything(void)
 {
-    consumer_quiesce(service.consumer);
     int64_t until_us = clock_steady_us() + (int64_t)STOP_SETTLE_MS * 1000;
     while (consumer_outstanding(service.consumer) > 0 && clock_steady_us() < until_us)
         pause_ms(5);
@@ -531,6 +530,7 @@ static void settle_everything(void)
 
 static void stop_actors(void)
 {
+    consumer_quiesce(service.consumer);
     actor_stop(service.survey_thread);
     prices_stop(service.prices);
     if (!atomic_load(&service.board.superseded))

@@ -1,7 +1,7 @@
 """Flat executions in one-way mode: the average-cost method (contract §3.2)."""
 
 import pytest
-from world import ORDER_QUEUE, fill_event
+from world import ORDER_QUEUE, fill_event, instant
 
 
 def test_first_fill_opens_the_position(service, broker, asset):
@@ -45,11 +45,11 @@ def test_reducing_realizes_less_the_fee_and_keeps_the_average(service, broker, a
 
 def test_through_zero_realizes_the_old_side_and_opens_the_rest_at_the_new_price(service, broker, asset):
     broker.fill(asset, "Buy", "1", "100")
-    opened_at = service.expect(asset, version=1)["opened_at"]
+    opened_at = instant(service.expect(asset, version=1)["opened_at"])
     broker.fill(asset, "Sell", "3", "90", fees="0.5")
     position = service.expect(asset, version=2)
     assert (position["size"], position["average_entry_price"], position["realized_pnl"]) == ("-2.0", "90.00", "-10.50")
-    assert position["closed_at"] is None and position["opened_at"] >= opened_at
+    assert position["closed_at"] is None and instant(position["opened_at"]) >= opened_at
     broker.fill(asset, "Buy", "5", "80", fees="0.5")
     position = service.expect(asset, version=3)
     assert (position["size"], position["average_entry_price"], position["realized_pnl"]) == ("3.0", "80.00", "9.00")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from world import API_KEY, DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, market_event, rfc3339, wait_until
+from world import API_KEY, DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, instant, market_event, rfc3339, wait_until
 
 PAST = time.time() - 3600
 MARKET, FIRST, SECOND = "odd.market", "odd.orders.one", "odd.orders.two"
@@ -153,7 +153,7 @@ def test_a_portfolio_figure_is_never_older_than_the_cache_may_keep_it(service):
     def age():
         from datetime import datetime, timezone
         asked = datetime.now(timezone.utc)
-        return (asked - datetime.fromisoformat(service.get("/api/v1/portfolio").json()["calculated_at"].replace("Z", "+00:00"))).total_seconds()
+        return (asked - instant(service.get("/api/v1/portfolio").json()["calculated_at"])).total_seconds()
     deadline = time.monotonic() + 2.5
     while time.monotonic() < deadline:
         assert age() < 1.1

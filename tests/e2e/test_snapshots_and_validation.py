@@ -2,11 +2,11 @@
 
 import json
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from test_http import POSITION_FIELDS, expect_error
-from world import SNAPSHOT_QUEUE, Proxy, rfc3339, wait_until
+from world import SNAPSHOT_QUEUE, Proxy, instant, rfc3339, wait_until
 
 PAST = time.time() - 3600
 # What moves without a change, or is no figure of the row.
@@ -103,10 +103,10 @@ def test_bounds_are_inclusive_and_pages_follow_each_other(service, held, asset):
     assert pages == newest_first
     for index, at in enumerate(times):
         assert [one["id"] for one in listed(service, asset, at=at)] == [taken[index]["id"]]
-    before = datetime.fromisoformat(times[3].replace("Z", "+00:00")) - timedelta(microseconds=1)
+    before = instant(times[3]) - timedelta(microseconds=1)
     assert [one["id"] for one in listed(service, asset, at=before.isoformat())] == [taken[2]["id"]]
     assert [one["id"] for one in listed(service, asset, at=str(int(time.time() * 1000) + 1000))] == [taken[6]["id"]]
-    too_early = datetime.fromisoformat(times[0].replace("Z", "+00:00")) - timedelta(microseconds=1)
+    too_early = instant(times[0]) - timedelta(microseconds=1)
     expect_error(service.get(f"/api/v1/positions/{asset}/snapshots", at=too_early.isoformat()), 404, "NOT_FOUND")
 
 

@@ -2,10 +2,9 @@
 
 import os
 import subprocess
-from datetime import datetime
 
 import pytest
-from world import DEAD_LETTER_QUEUE, ORDER_QUEUE, World, fill_event, wait_until
+from world import DEAD_LETTER_QUEUE, ORDER_QUEUE, World, fill_event, instant, wait_until
 
 COLUMNS = {"id": "uuid", "asset": "character varying", "mode": "character varying", "version": "integer",
            **dict.fromkeys(["size", "average_entry_price", "current_price", "unrealized_pnl", "realized_pnl", "fees_paid", "long_size", "short_size",
@@ -236,7 +235,7 @@ def test_the_waits_between_tries_double(instead, broker, db, asset):
     db.query("create trigger nobody_updates_now before update on positions for each row execute function nobody_updates_now()")
     broker.publish(ORDER_QUEUE, fill_event(asset, "Buy", "1", "100"))
     wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
-    at = [datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")) for line in patient.log()
+    at = [instant(line["timestamp"]) for line in patient.log()
           if line["event"] == "position_conflict" and line.get("asset") == asset]
     waits = [(later - earlier).total_seconds() for earlier, later in zip(at, at[1:])]
     assert len(waits) == 3, at

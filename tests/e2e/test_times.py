@@ -1,7 +1,7 @@
 """Timestamps in and out (contract §1), wherever one is taken."""
 
 import pytest
-from world import MARKET_QUEUE, ORDER_QUEUE, fill_event, market_event
+from world import MARKET_QUEUE, ORDER_QUEUE, fill_event, instant, market_event
 
 # (what is said, how it is shown)
 TIMES = [
@@ -46,5 +46,4 @@ def test_a_time_that_is_absent_is_that_of_the_arrival(service, broker, asset):
 
 
 def seconds(text):
-    from datetime import datetime
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return instant(text).timestamp()

@@ -46,6 +46,11 @@ def rfc3339(seconds):
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def instant(text):
+    """The time that an RFC 3339 text names. Fractions are trimmed, so the texts themselves do not sort by time."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

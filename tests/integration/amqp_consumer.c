@@ -292,6 +292,18 @@ Test(amqp_consumer, quiesced_consumer_takes_nothing_new_and_still_acknowledges, 
     rig_finish(&rig);
 }
 
+/* /health/ready says 503 from the same moment on; the consumer is asked to quiesce a little later. */
+Test(amqp_consumer, nothing_is_taken_once_the_board_says_stopping, .timeout = 60)
+{
+    start((struct rig_options){RIG_DEFAULTS});
+    atomic_store(&rig.board.stopping, true);
+    send_executions(0, 2);
+    cr_assert_null(rig_receive(rig.shard_mailbox, 300));
+    consumer_stop(rig.consumer, 2000);
+    rig_expect_counts(RIG_ORDERS, "2\t0");
+    rig_finish(&rig);
+}
+
 Test(amqp_consumer, stop_with_unsettled_deliveries_leaves_them_to_the_broker, .timeout = 60)
 {
     start((struct rig_options){RIG_DEFAULTS});
