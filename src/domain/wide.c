@@ -2,7 +2,7 @@
 
 #include "check.h"
 
-enum { WORDS = 4, WORD_BITS = 64, FRACTION_DIGITS = 16, INTEGER_DIGITS_MAX = 44 };
+enum { WORDS = 4, WORD_BITS = 64, FRACTION_DIGITS = 16, INTEGER_DIGITS_MAX = 44, GROUP = 10000 };
 
 /* All work on magnitudes, unsigned; the sign is put on at the end. Rounding half away from zero is then one rule for
  * both signs. */
@@ -248,43 +248,36 @@ enum status wide_divide_to_decimal(struct wide a, int128 divisor, struct decimal
     return STATUS_OK;
 }
 
-/* Divides in place by ten and returns the digit that is left. */
-static unsigned take_last_digit(struct magnitude *m)
+bool wide_is_negative(struct wide a)
 {
-    uint128 rest = 0;
-    for (int i = WORDS - 1; i >= 0; i--) {
-        rest = (rest << WORD_BITS) | m->words[i];
-        m->words[i] = (uint64_t)(rest / 10);
-        rest %= 10;
+    return is_negative(a);
+}
+
+/* Divides the first count words in place and returns what is left. In halves: so each division is one of 64 bits. */
+static unsigned take_last_group(struct magnitude *m, int count)
+{
+    uint64_t rest = 0;
+    for (int i = count - 1; i >= 0; i--) {
+        const uint64_t high = rest << 32 | m->words[i] >> 32;
+        const uint64_t low = high % GROUP << 32 | (m->words[i] & UINT32_MAX);
+        m->words[i] = high / GROUP << 32 | low / GROUP;
+        rest = low % GROUP;
     }
     return (unsigned)rest;
 }
 
-static bool magnitude_is_zero(const struct magnitude *m)
-{
-    return (m->words[0] | m->words[1] | m->words[2] | m->words[3]) == 0;
-}
-
-unsigned wide_format_16(struct wide a, char out[WIDE_TEXT_LEN_MAX])
+unsigned wide_groups(struct wide a, uint16_t groups[WIDE_GROUPS_MAX])
 {
     struct magnitude m = wide_magnitude(a);
-    char text[WIDE_TEXT_LEN_MAX];
-    char *end = text + sizeof text;
-    char *at = end;
-    for (int i = 0; i < FRACTION_DIGITS; i++)
-        *--at = (char)('0' + take_last_digit(&m));
-    *--at = '.';
-    do
-        *--at = (char)('0' + take_last_digit(&m));
-    while (!magnitude_is_zero(&m));
-    if (is_negative(a))
-        *--at = '-';
-    unsigned len = (unsigned)(end - at);
-    pm_assert(len < WIDE_TEXT_LEN_MAX);
-    for (unsigned i = 0; i < len; i++)
-        out[i] = at[i];
-    out[len] = '\0';
-    return len;
+    unsigned count = 0;
+    for (int words = WORDS;;) {
+        while (words > 0 && m.words[words - 1] == 0)
+            words--;
+        if (words == 0)
+            return count;
+        pm_assert(count < WIDE_GROUPS_MAX);
+        groups[count++] = (uint16_t)take_last_group(&m, words);
+    }
 }
 
 static bool is_digit(char c)

@@ -47,11 +47,16 @@ enum status wide_divide_by_wide(struct wide a, struct wide divisor, int128 *out)
 /* wide_divide_round into a decimal. Fails: STATUS_OUT_OF_RANGE outside NUMERIC(20,8). */
 enum status wide_divide_to_decimal(struct wide a, int128 divisor, struct decimal *out) PM_MUST_USE;
 
-/* The exact text of an integer count of 10^-16 ("orders" table: NUMERIC(60,16)); terminated, returns the length. */
-enum { WIDE_TEXT_LEN_MAX = 84 };
-unsigned wide_format_16(struct wide a, char out[WIDE_TEXT_LEN_MAX]);
-/* Reads what wide_format_16 and SQL write: fixed point, at most 16 fractional digits. Fails: STATUS_BAD_NUMBER,
- * STATUS_OUT_OF_RANGE. */
+/*
+ * |a| in groups of four decimal digits (0 to 9999), the least significant first. Returns how many there are: none for
+ * zero, else the last one is not zero.
+ */
+enum { WIDE_GROUPS_MAX = 20 }; /* 2^255 has 77 digits */
+unsigned wide_groups(struct wide a, uint16_t groups[WIDE_GROUPS_MAX]);
+bool wide_is_negative(struct wide a);
+
+/* Reads an integer count of 10^-16 as SQL writes a NUMERIC(60,16): fixed point, at most 16 fractional digits. Fails:
+ * STATUS_BAD_NUMBER, STATUS_OUT_OF_RANGE. */
 enum status wide_parse_16(const char *text, size_t len, struct wide *out) PM_MUST_USE;
 
 #endif

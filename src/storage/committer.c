@@ -278,10 +278,10 @@ struct committer *committer_create(const struct storage_settings *settings, stru
     return committer;
 }
 
-static void free_arrays(struct pg_array *arrays, size_t count)
+static void free_arrays(struct binary_array *arrays, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        pg_array_free(&arrays[i]);
+        binary_array_free(&arrays[i]);
 }
 
 void committer_destroy(struct committer *committer)

@@ -27,11 +27,11 @@ void asked_list_add(struct asked_list *list, struct delivery *delivery, struct w
 static void add_question(struct committer *committer, struct delivery *delivery)
 {
     const bool has_order = committer_has_order(delivery);
-    pg_array_text(&committer->find_identities, committer_has_identity(delivery) ? delivery->identity : NULL);
-    pg_array_text(&committer->find_orders[0], has_order ? delivery->order_key : NULL);
-    pg_array_text(&committer->find_orders[1], delivery->asset);
-    pg_array_text(&committer->find_orders[2],
-                  has_order ? position_mode_word((enum position_mode)delivery->said.execution.mode) : NULL);
+    binary_array_text(&committer->find_identities, committer_has_identity(delivery) ? delivery->identity : NULL);
+    binary_array_text(&committer->find_orders[0], has_order ? delivery->order_key : NULL);
+    binary_array_text(&committer->find_orders[1], delivery->asset);
+    binary_array_text(&committer->find_orders[2],
+                      has_order ? position_mode_word((enum position_mode)delivery->said.execution.mode) : NULL);
     delivery->identity_known = false;
     delivery->known_fingerprint = 0;
     delivery->order_before = ORDER_TOTAL_ZERO;
@@ -39,9 +39,9 @@ static void add_question(struct committer *committer, struct delivery *delivery)
 
 static void collect_questions(struct committer *committer)
 {
-    pg_array_clear(&committer->find_identities);
+    binary_array_clear(&committer->find_identities, BINARY_TEXT);
     for (size_t i = 0; i < FIND_ORDER_PARAM_COUNT; i++)
-        pg_array_clear(&committer->find_orders[i]);
+        binary_array_clear(&committer->find_orders[i], BINARY_TEXT);
     for (size_t i = 0; i < committer->asked.count; i++) {
         struct asked *asked = &committer->asked.entries[i];
         add_question(committer, asked->delivery);
@@ -53,17 +53,17 @@ static void collect_questions(struct committer *committer)
 /* Elements stand for works [first, last) one by one; those in another state are NULL and find nothing. */
 static void collect_row_questions(struct committer *committer, size_t first, size_t last, enum work_state state)
 {
-    pg_array_clear(&committer->find_rows[0]);
-    pg_array_clear(&committer->find_rows[1]);
+    binary_array_clear(&committer->find_rows[0], BINARY_TEXT);
+    binary_array_clear(&committer->find_rows[1], BINARY_TEXT);
     for (size_t i = first; i < last; i++) {
         struct work *work = &committer->work[i];
         if (work->state != state) {
-            pg_array_null(&committer->find_rows[0]);
-            pg_array_null(&committer->find_rows[1]);
+            binary_array_null(&committer->find_rows[0]);
+            binary_array_null(&committer->find_rows[1]);
             continue;
         }
-        pg_array_text(&committer->find_rows[0], work->item->row.asset);
-        pg_array_text(&committer->find_rows[1], position_mode_word((enum position_mode)work->item->row.mode));
+        binary_array_text(&committer->find_rows[0], work->item->row.asset);
+        binary_array_text(&committer->find_rows[1], position_mode_word((enum position_mode)work->item->row.mode));
         work->item->found_exists = false;
         work->row_unusable = false;
         work->row_differs = !work->item->insert; /* until it is found */
@@ -73,16 +73,16 @@ static void collect_row_questions(struct committer *committer, size_t first, siz
 static enum status send_questions(struct committer *committer, bool with_rows)
 {
     struct pg_connection *connection = &committer->connection;
-    const char *const identities[] = {pg_array_finish(&committer->find_identities)};
-    const char *const orders[] = {pg_array_finish(&committer->find_orders[0]),
-                                  pg_array_finish(&committer->find_orders[1]),
-                                  pg_array_finish(&committer->find_orders[2])};
+    const struct pg_param identities[] = {binary_array_param(&committer->find_identities)};
+    const struct pg_param orders[] = {binary_array_param(&committer->find_orders[0]),
+                                      binary_array_param(&committer->find_orders[1]),
+                                      binary_array_param(&committer->find_orders[2])};
     enum status status = pg_send(connection, "find_identities", 1, identities);
     if (status == STATUS_OK)
         status = pg_send(connection, "find_orders", FIND_ORDER_PARAM_COUNT, orders);
     if (status == STATUS_OK && with_rows) {
-        const char *const rows[] = {pg_array_finish(&committer->find_rows[0]),
-                                    pg_array_finish(&committer->find_rows[1])};
+        const struct pg_param rows[] = {binary_array_param(&committer->find_rows[0]),
+                                        binary_array_param(&committer->find_rows[1])};
         status = pg_send(connection, "find_rows", FIND_ROW_PARAM_COUNT, rows);
     }
     return status == STATUS_OK ? pg_send_sync(connection) : status;

@@ -12,12 +12,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "binary_array.h"
 #include "committer.h"
 #include "instance.h"
 #include "message.h"
 #include "pg.h"
 #include "position_rows.h"
-#include "rows.h"
 
 enum {
     JOURNAL_PARAM_COUNT = 20,
@@ -104,17 +104,17 @@ struct committer {
     bool has_stale_statements;
 
     /* the transaction's parameters */
-    struct pg_array journal[JOURNAL_PARAM_COUNT];
-    struct pg_array orders[ORDER_PARAM_COUNT];
+    struct binary_array journal[JOURNAL_PARAM_COUNT];
+    struct binary_array orders[ORDER_PARAM_COUNT];
     struct position_params updates;
     struct position_params inserts;
     char transaction_id[24];
 
     /* the questions' */
     struct asked_list asked;
-    struct pg_array find_identities;
-    struct pg_array find_orders[FIND_ORDER_PARAM_COUNT];
-    struct pg_array find_rows[FIND_ROW_PARAM_COUNT];
+    struct binary_array find_identities;
+    struct binary_array find_orders[FIND_ORDER_PARAM_COUNT];
+    struct binary_array find_rows[FIND_ROW_PARAM_COUNT];
 };
 
 /* The next of a chain of deliveries. */

@@ -29,43 +29,51 @@ static const char *source_word(uint8_t source)
     return words[source];
 }
 
+/* In the order of the statements' parameters (committer_connection.c). */
+static const enum binary_type journal_types[JOURNAL_PARAM_COUNT] = {
+    BINARY_UUID,    BINARY_TEXT,    BINARY_TEXT,    BINARY_INT4,    BINARY_TEXT,      BINARY_TEXT,    BINARY_INT8,
+    BINARY_TEXT,    BINARY_NUMERIC, BINARY_NUMERIC, BINARY_NUMERIC, BINARY_TIMESTAMP, BINARY_NUMERIC, BINARY_NUMERIC,
+    BINARY_NUMERIC, BINARY_NUMERIC, BINARY_NUMERIC, BINARY_NUMERIC, BINARY_NUMERIC,   BINARY_NUMERIC};
+static const enum binary_type order_types[ORDER_PARAM_COUNT] = {BINARY_TEXT,    BINARY_TEXT,    BINARY_TEXT,
+                                                                BINARY_NUMERIC, BINARY_NUMERIC, BINARY_NUMERIC};
+
 /* delivery is NULL for what no delivery caused. */
 static void add_note(struct committer *committer, const struct position *row, const struct journal_note *note,
                      const struct delivery *delivery)
 {
-    struct pg_array *array = committer->journal;
-    pg_array_uuid(array++, &row->id);
-    pg_array_text(array++, row->asset);
-    pg_array_text(array++, position_mode_word((enum position_mode)row->mode));
-    pg_array_int(array++, note->version);
-    pg_array_text(array++, source_word(note->source));
+    struct binary_array *array = committer->journal;
+    binary_array_uuid(array++, &row->id);
+    binary_array_text(array++, row->asset);
+    binary_array_text(array++, position_mode_word((enum position_mode)row->mode));
+    binary_array_int(array++, note->version);
+    binary_array_text(array++, source_word(note->source));
     const bool identified = delivery != NULL && committer_has_identity(delivery);
-    pg_array_text(array++, identified ? delivery->identity : NULL);
+    binary_array_text(array++, identified ? delivery->identity : NULL);
     if (identified)
-        pg_array_int(array++, (int64_t)delivery->fingerprint);
+        binary_array_int(array++, (int64_t)delivery->fingerprint);
     else
-        pg_array_null(array++);
-    pg_array_text(array++, delivery != NULL && committer_has_order(delivery) ? delivery->order_key : NULL);
-    pg_array_decimal(array++, note->quantity);
-    pg_array_decimal(array++, note->price);
-    pg_array_decimal(array++, note->fees);
-    pg_array_time(array++, note->at_us);
+        binary_array_null(array++);
+    binary_array_text(array++, delivery != NULL && committer_has_order(delivery) ? delivery->order_key : NULL);
+    binary_array_decimal(array++, note->quantity);
+    binary_array_decimal(array++, note->price);
+    binary_array_decimal(array++, note->fees);
+    binary_array_time(array++, note->at_us);
     const struct decimal after[] = {note->size,           note->average_entry_price, note->realized_pnl,
                                     note->fees_paid,      note->long_size,           note->short_size,
                                     note->long_avg_price, note->short_avg_price};
     for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
-        pg_array_decimal(array++, after[i]);
+        binary_array_decimal(array++, after[i]);
 }
 
 static void add_order(struct committer *committer, const struct delivery *delivery)
 {
-    struct pg_array *array = committer->orders;
-    pg_array_text(array++, delivery->order_key);
-    pg_array_text(array++, delivery->asset);
-    pg_array_text(array++, position_mode_word((enum position_mode)delivery->said.execution.mode));
-    pg_array_decimal(array++, delivery->fill.quantity);
-    pg_array_wide(array++, delivery->fill.notional);
-    pg_array_decimal(array++, delivery->fill.fees);
+    struct binary_array *array = committer->orders;
+    binary_array_text(array++, delivery->order_key);
+    binary_array_text(array++, delivery->asset);
+    binary_array_text(array++, position_mode_word((enum position_mode)delivery->said.execution.mode));
+    binary_array_decimal(array++, delivery->fill.quantity);
+    binary_array_wide(array++, delivery->fill.notional);
+    binary_array_decimal(array++, delivery->fill.fees);
 }
 
 static void add_item(struct committer *committer, const struct commit_item *item)
@@ -85,9 +93,9 @@ static void add_item(struct committer *committer, const struct commit_item *item
 static void collect_parameters(struct committer *committer, size_t first, size_t last)
 {
     for (size_t i = 0; i < JOURNAL_PARAM_COUNT; i++)
-        pg_array_clear(&committer->journal[i]);
+        binary_array_clear(&committer->journal[i], journal_types[i]);
     for (size_t i = 0; i < ORDER_PARAM_COUNT; i++)
-        pg_array_clear(&committer->orders[i]);
+        binary_array_clear(&committer->orders[i], order_types[i]);
     position_params_clear(&committer->updates);
     position_params_clear(&committer->inserts);
     for (size_t i = first; i < last; i++) {
@@ -105,17 +113,17 @@ static void copy_word(char *out, size_t size, const char *word)
     out[len] = '\0';
 }
 
-static enum status send_arrays(struct committer *committer, const char *name, struct pg_array *arrays, int count)
+static enum status send_arrays(struct committer *committer, const char *name, struct binary_array *arrays, int count)
 {
-    const char *values[JOURNAL_PARAM_COUNT];
+    struct pg_param params[JOURNAL_PARAM_COUNT];
     for (int i = 0; i < count; i++)
-        values[i] = pg_array_finish(&arrays[i]);
-    return pg_send(&committer->connection, name, count, values);
+        params[i] = binary_array_param(&arrays[i]);
+    return pg_send(&committer->connection, name, count, params);
 }
 
 static enum status send_positions(struct committer *committer, const char *name, struct position_params *params)
 {
-    const char *values[POSITION_PARAM_COUNT];
+    struct pg_param values[POSITION_PARAM_COUNT];
     position_params_finish(params, values);
     return pg_send(&committer->connection, name, POSITION_PARAM_COUNT, values);
 }
@@ -123,10 +131,10 @@ static enum status send_positions(struct committer *committer, const char *name,
 static enum status send_statements(struct committer *committer, const char *lock_timeout)
 {
     struct pg_connection *connection = &committer->connection;
-    const char *const xid_values[] = {lock_timeout};
+    const struct pg_param xid_params[] = {{.value = lock_timeout}};
     enum status status = pg_send(connection, "begin", 0, NULL);
     if (status == STATUS_OK)
-        status = pg_send(connection, "xid", 1, xid_values);
+        status = pg_send(connection, "xid", 1, xid_params);
     if (status == STATUS_OK && committer->journal[0].count > 0)
         status = send_arrays(committer, "journal", committer->journal, JOURNAL_PARAM_COUNT);
     if (status == STATUS_OK && committer->orders[0].count > 0)
@@ -208,11 +216,11 @@ static enum status receive_commit(struct committer *committer)
 }
 
 /* One question with one answer, in a segment of its own; word "" for NULL. Fails: as pg_receive(). */
-static enum status ask_one(struct committer *committer, const char *statement, int count, const char *const *values,
+static enum status ask_one(struct committer *committer, const char *statement, int count, const struct pg_param *params,
                            char word[WORD_SIZE])
 {
     PGresult *result = NULL;
-    enum status status = pg_send(&committer->connection, statement, count, values);
+    enum status status = pg_send(&committer->connection, statement, count, params);
     if (status == STATUS_OK)
         status = pg_send_sync(&committer->connection);
     if (status == STATUS_OK)
@@ -230,9 +238,9 @@ static enum status ask_one(struct committer *committer, const char *statement, i
  * Whether the rows are as they were written, or newer. Another server (a replica that was promoted, a backup that was
  * restored) may have given our transaction's number to somebody else.
  */
-static enum status confirm_rows(struct committer *committer, const struct position_params *params, bool *confirmed)
+static enum status confirm_rows(struct committer *committer, struct position_params *params, bool *confirmed)
 {
-    const char *values[2];
+    struct pg_param values[2];
     char word[WORD_SIZE];
     if (position_params_count(params) == 0)
         return STATUS_OK;
@@ -246,10 +254,10 @@ static enum status confirm_rows(struct committer *committer, const struct positi
 /* What became of committer->transaction_id. *outcome is untouched while it is in progress. Fails: as pg_receive(). */
 static enum status ask_outcome(struct committer *committer, enum attempt *outcome)
 {
-    const char *const values[] = {committer->transaction_id};
+    const struct pg_param params[] = {{.value = committer->transaction_id}};
     char word[WORD_SIZE];
     bool confirmed = true;
-    enum status status = ask_one(committer, "xid_status", 1, values, word);
+    enum status status = ask_one(committer, "xid_status", 1, params, word);
     if (status != STATUS_OK || strcmp(word, "in progress") == 0)
         return status;
     if (strcmp(word, "committed") == 0) {

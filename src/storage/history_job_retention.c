@@ -11,17 +11,17 @@ enum { POSITIONS_AT_ONCE = 500 }; /* asked about at once */
 /* The walk's next positions. */
 static void put_position_ids(struct history *history, struct walk *walk)
 {
-    struct pg_array *ids = &history->retention_ids;
-    pg_array_clear(ids);
+    struct text_array *ids = &history->retention_ids;
+    text_array_clear(ids);
     directory_begin(history->reader);
     for (size_t i = 0; i < POSITIONS_AT_ONCE && walk->next < walk->count; i++, walk->next++) {
         const struct position_key *key = &walk->keys[walk->next];
         const struct position *position = directory_find(history->reader, key->asset, (enum position_mode)key->mode);
         if (position != NULL)
-            pg_array_uuid(ids, &position->id);
+            text_array_uuid(ids, &position->id);
     }
     directory_end(history->reader);
-    (void)pg_array_finish(ids);
+    (void)text_array_finish(ids);
 }
 
 enum status job_snapshot_retention_step(struct history *history, struct job *job)

@@ -59,13 +59,13 @@ void history_outbox_home(struct history *history, struct snapshot_announcement *
 /* The identifiers of the slots in this state, or in any but free (SLOT_FREE). */
 static const char *ids_in_state(struct history *history, enum slot_state state)
 {
-    pg_array_clear(&history->ids);
+    text_array_clear(&history->ids);
     for (size_t i = 0; i < HISTORY_ANNOUNCEMENTS_MAX; i++) {
         const struct outbox_slot *slot = &history->slots[i];
         if (slot->state == state || (state == SLOT_FREE && slot->state != SLOT_FREE))
-            pg_array_uuid(&history->ids, &slot->snapshot_id);
+            text_array_uuid(&history->ids, &slot->snapshot_id);
     }
-    return pg_array_finish(&history->ids);
+    return text_array_finish(&history->ids);
 }
 
 static enum status delete_confirmed(struct history *history)

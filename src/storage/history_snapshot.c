@@ -51,19 +51,19 @@ static void render(struct history *history, const struct position *position, con
 
 static void add_params(struct history *history, const struct rendered *rendered)
 {
-    struct pg_array *params = history->params;
-    pg_array_uuid(&params[PARAM_ID], &rendered->head.id);
-    pg_array_uuid(&params[PARAM_POSITION_ID], &rendered->head.position_id);
-    pg_array_text(&params[PARAM_ASSET], rendered->head.asset);
-    pg_array_text(&params[PARAM_MODE], position_mode_word(rendered->head.mode));
-    pg_array_text(&params[PARAM_DATA], rendered->data);
-    pg_array_text(&params[PARAM_MESSAGE], rendered->message);
+    struct text_array *params = history->params;
+    text_array_uuid(&params[PARAM_ID], &rendered->head.id);
+    text_array_uuid(&params[PARAM_POSITION_ID], &rendered->head.position_id);
+    text_array_text(&params[PARAM_ASSET], rendered->head.asset);
+    text_array_text(&params[PARAM_MODE], position_mode_word(rendered->head.mode));
+    text_array_text(&params[PARAM_DATA], rendered->data);
+    text_array_text(&params[PARAM_MESSAGE], rendered->message);
 }
 
 static void clear_params(struct history *history)
 {
     for (size_t i = 0; i < SNAPSHOT_PARAM_COUNT; i++)
-        pg_array_clear(&history->params[i]);
+        text_array_clear(&history->params[i]);
 }
 
 /* Before the parameters are filled: while it waits, another snapshot may be taken with them. */
@@ -88,7 +88,7 @@ static enum status insert_params(struct history *history, const struct snapshot_
     const char *values[SNAPSHOT_PARAM_COUNT + 2];
     char at[TIME_PARAM_LEN];
     for (size_t i = 0; i < SNAPSHOT_PARAM_COUNT; i++)
-        values[i] = pg_array_finish(&history->params[i]);
+        values[i] = text_array_finish(&history->params[i]);
     values[SNAPSHOT_PARAM_COUNT] = history_time_param(group->at_us, "-infinity", at);
     values[SNAPSHOT_PARAM_COUNT + 1] = group->trace_id;
     PGresult *result;

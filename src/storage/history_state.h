@@ -18,7 +18,7 @@
 #include "orders_fold.h"
 #include "pg.h"
 #include "retention.h"
-#include "rows.h"
+#include "text_array.h"
 
 enum {
     WANTED_MAX = 256,     /* positions of which a validation is wanted; more are dropped, they are seen again */
@@ -146,9 +146,9 @@ struct history {
     int64_t due_us[JOB_COUNT]; /* steady */
     int64_t job_pause_until_us;
 
-    struct pg_array params[SNAPSHOT_PARAM_COUNT];
-    struct pg_array ids;           /* the outbox's */
-    struct pg_array retention_ids; /* of the positions that a retention is at */
+    struct text_array params[SNAPSHOT_PARAM_COUNT];
+    struct text_array ids;           /* the outbox's */
+    struct text_array retention_ids; /* of the positions that a retention is at */
 };
 
 /* ---- history.c ---- */

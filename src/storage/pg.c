@@ -310,9 +310,17 @@ enum status pg_prepare(struct pg_connection *connection, const char *name, const
     return status == STATUS_OK ? deliver(connection, result, NULL) : status;
 }
 
-enum status pg_send(struct pg_connection *connection, const char *name, int count, const char *const *values)
+enum status pg_send(struct pg_connection *connection, const char *name, int count, const struct pg_param *params)
 {
-    const int sent = PQsendQueryPrepared(connection->conn, name, count, values, NULL, NULL, 0);
+    pm_assert(count <= PG_PARAMS_MAX);
+    const char *values[PG_PARAMS_MAX];
+    int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
+    for (int i = 0; i < count; i++) {
+        values[i] = params[i].value;
+        lengths[i] = params[i].len;
+        formats[i] = params[i].is_binary;
+    }
+    const int sent = PQsendQueryPrepared(connection->conn, name, count, values, lengths, formats, 0);
     return sent == 1 ? STATUS_OK : lost(connection);
 }
 

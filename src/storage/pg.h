@@ -61,11 +61,21 @@ enum status pg_query_each(struct pg_connection *connection, const char *sql, pg_
 /* Prepares a statement. Fails: as pg_query(). Outside of pipeline mode. */
 enum status pg_prepare(struct pg_connection *connection, const char *name, const char *sql) PM_MUST_USE;
 
+/* A parameter of a prepared statement. */
+struct pg_param {
+    const char *value; /* NULL: SQL's NULL */
+    int len;           /* of a binary one; a text is terminated */
+    bool is_binary;    /* in the protocol's binary form of the type that the statement declares */
+};
+
+enum { PG_PARAMS_MAX = 32 };
+
 /*
- * Sends a prepared statement into the pipeline; the strings may be reused at once. Fails: STATUS_LOST.
+ * Sends a prepared statement with up to PG_PARAMS_MAX parameters into the pipeline; their values may be reused at once.
+ * Fails: STATUS_LOST.
  */
 enum status pg_send(struct pg_connection *connection, const char *name, int count,
-                    const char *const *values) PM_MUST_USE;
+                    const struct pg_param *params) PM_MUST_USE;
 
 /* Asks the server to answer what was sent, without ending the transaction or the pipeline's segment. Fails:
  * STATUS_LOST. */

@@ -15,28 +15,49 @@ static const void *field_of(const struct position *position, size_t i)
     return (const char *)position + position_columns[i].offset;
 }
 
+/* As position_sql.c declares the parameters. */
+static enum binary_type type_of(size_t i)
+{
+    switch (i == COLUMN_EXPECTED ? KIND_VERSION : position_columns[i].kind) {
+    case KIND_ID:
+        return BINARY_UUID;
+    case KIND_DECIMAL:
+        return BINARY_NUMERIC;
+    case KIND_VERSION:
+    case KIND_FLAG:
+        return BINARY_INT4;
+    case KIND_TIME:
+        return BINARY_TIMESTAMP;
+    case KIND_TEXT:
+    case KIND_MODE:
+    case KIND_WORDS:
+        break;
+    }
+    return BINARY_TEXT;
+}
+
 void position_params_clear(struct position_params *params)
 {
     for (size_t i = 0; i < POSITION_PARAM_COUNT; i++)
-        pg_array_clear(&params->arrays[i]);
+        binary_array_clear(&params->arrays[i], type_of(i));
 }
 
 void position_params_add(struct position_params *params, const struct position *position, int32_t expected_version)
 {
     for (size_t i = 0; i < POSITION_COLUMN_COUNT; i++) {
-        struct pg_array *array = &params->arrays[i];
+        struct binary_array *array = &params->arrays[i];
         if (position_columns[i].kind == KIND_DECIMAL)
-            pg_array_decimal(array, *(const struct decimal *)field_of(position, i));
+            binary_array_decimal(array, *(const struct decimal *)field_of(position, i));
         else if (position_columns[i].kind == KIND_TIME)
-            pg_array_time(array, *(const int64_t *)field_of(position, i));
+            binary_array_time(array, *(const int64_t *)field_of(position, i));
     }
-    pg_array_uuid(&params->arrays[COLUMN_ID], &position->id);
-    pg_array_text(&params->arrays[COLUMN_ASSET], position->asset);
-    pg_array_text(&params->arrays[COLUMN_MODE], position_mode_word((enum position_mode)position->mode));
-    pg_array_int(&params->arrays[COLUMN_VERSION], position->version);
-    pg_array_words(&params->arrays[COLUMN_DIGESTS], position->market_digests, position->market_digest_count);
-    pg_array_int(&params->arrays[COLUMN_ANNOUNCEMENT_DUE], position->announcement_due);
-    pg_array_int(&params->arrays[COLUMN_EXPECTED], expected_version);
+    binary_array_uuid(&params->arrays[COLUMN_ID], &position->id);
+    binary_array_text(&params->arrays[COLUMN_ASSET], position->asset);
+    binary_array_text(&params->arrays[COLUMN_MODE], position_mode_word((enum position_mode)position->mode));
+    binary_array_int(&params->arrays[COLUMN_VERSION], position->version);
+    binary_array_words(&params->arrays[COLUMN_DIGESTS], position->market_digests, position->market_digest_count);
+    binary_array_int(&params->arrays[COLUMN_ANNOUNCEMENT_DUE], position->announcement_due);
+    binary_array_int(&params->arrays[COLUMN_EXPECTED], expected_version);
 }
 
 size_t position_params_count(const struct position_params *params)
@@ -44,22 +65,22 @@ size_t position_params_count(const struct position_params *params)
     return params->arrays[0].count;
 }
 
-void position_params_finish(struct position_params *params, const char *values[POSITION_PARAM_COUNT])
+void position_params_finish(struct position_params *params, struct pg_param values[POSITION_PARAM_COUNT])
 {
     for (size_t i = 0; i < POSITION_PARAM_COUNT; i++)
-        values[i] = pg_array_finish(&params->arrays[i]);
+        values[i] = binary_array_param(&params->arrays[i]);
 }
 
-void position_params_for_confirm(const struct position_params *params, const char *values[2])
+void position_params_for_confirm(struct position_params *params, struct pg_param values[2])
 {
-    values[0] = params->arrays[COLUMN_ID].bytes;
-    values[1] = params->arrays[COLUMN_VERSION].bytes;
+    values[0] = binary_array_param(&params->arrays[COLUMN_ID]);
+    values[1] = binary_array_param(&params->arrays[COLUMN_VERSION]);
 }
 
 void position_params_free(struct position_params *params)
 {
     for (size_t i = 0; i < POSITION_PARAM_COUNT; i++)
-        pg_array_free(&params->arrays[i]);
+        binary_array_free(&params->arrays[i]);
 }
 
 /* ---- row to position ---- */

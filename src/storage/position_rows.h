@@ -8,9 +8,9 @@
 #ifndef PM_POSITION_ROWS_H
 #define PM_POSITION_ROWS_H
 
+#include "binary_array.h"
 #include "pg.h"
 #include "position.h"
-#include "rows.h"
 
 enum {
     POSITION_COLUMN_COUNT = 24,
@@ -36,14 +36,14 @@ void position_sql_close(struct position_sql *sql);
 
 /* The parameters of .update and .insert. */
 struct position_params {
-    struct pg_array arrays[POSITION_PARAM_COUNT];
+    struct binary_array arrays[POSITION_PARAM_COUNT];
 };
 void position_params_clear(struct position_params *params);
 void position_params_add(struct position_params *params, const struct position *position, int32_t expected_version);
 size_t position_params_count(const struct position_params *params);
-void position_params_finish(struct position_params *params, const char *values[POSITION_PARAM_COUNT]);
-/* After finish: the parameters of .confirm. */
-void position_params_for_confirm(const struct position_params *params, const char *values[2]);
+void position_params_finish(struct position_params *params, struct pg_param values[POSITION_PARAM_COUNT]);
+/* The parameters of .confirm. */
+void position_params_for_confirm(struct position_params *params, struct pg_param values[2]);
 void position_params_free(struct position_params *params);
 
 /*

@@ -12,8 +12,24 @@
 
 #include "decimal.h"
 #include "position.h"
+#include "wide.h"
 
 enum { TEST_SEED_FIRST = 20260115 };
+
+/* The exact text of an integer count of 10^-16; returns its length. */
+enum { WIDE_TEXT_LEN_MAX = 84 };
+static inline size_t wide_text(struct wide a, char out[WIDE_TEXT_LEN_MAX])
+{
+    uint16_t groups[WIDE_GROUPS_MAX] = {0};
+    unsigned count = wide_groups(a, groups);
+    char *at = out;
+    if (wide_is_negative(a))
+        *at++ = '-';
+    at += sprintf(at, "%u", count > 4 ? groups[count - 1] : 0U);
+    for (unsigned i = count > 4 ? count - 1 : 4; i-- > 0;)
+        at += sprintf(at, "%s%04u", i == 3 ? "." : "", groups[i]);
+    return (size_t)(at - out);
+}
 
 /* NULL is "not said". */
 static inline struct decimal dec(const char *text)

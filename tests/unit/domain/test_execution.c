@@ -572,7 +572,7 @@ static void follow_order(const char *name, const struct step *steps, size_t coun
             continue;
         }
         char notional[WIDE_TEXT_LEN_MAX];
-        (void)wide_format_16(fill.notional, notional);
+        (void)wide_text(fill.notional, notional);
         expect_decimal(fill.quantity, steps[i].new_quantity, row, "quantity");
         expect_decimal(fill.fees, steps[i].new_fees, row, "fees");
         cr_expect(strcmp(notional, steps[i].new_notional) == 0, "%s: notional %s", row, notional);

@@ -183,7 +183,7 @@ Test(wide, text_with_sixteen_fraction_digits_goes_there_and_back)
         struct wide a = wide_multiply(random_signed(&seed, 30), random_signed(&seed, 30));
         char shown[WIDE_TEXT_LEN_MAX];
         char wanted[BIG_DIGITS_MAX + 4];
-        unsigned len = wide_format_16(a, shown);
+        size_t len = wide_text(a, shown);
         big_format(big_of(a), 16, wanted);
         cr_assert(strcmp(shown, wanted) == 0, "%s, should be %s", shown, wanted);
         struct wide read;
@@ -196,7 +196,7 @@ Test(wide, the_longest_text_fits_its_room)
 {
     char shown[WIDE_TEXT_LEN_MAX];
     struct wide least = {{0, 0, 0, (uint64_t)1 << 63}};
-    unsigned len = wide_format_16(least, shown);
+    size_t len = wide_text(least, shown);
     cr_expect(strcmp(shown, "-5789604461865809771178549250434395392663499233282028201972879.2003956564819968") == 0,
               "%s", shown);
     cr_expect(len == strlen(shown));
@@ -237,7 +237,7 @@ Test(wide, fixed_point_text_is_read_and_everything_else_refused)
             cr_expect(wide_compare(a, wide_from(4711)) == 0, "%s: a refused text changed the result", rows[i].text);
             continue;
         }
-        (void)wide_format_16(a, shown);
+        (void)wide_text(a, shown);
         cr_expect(strcmp(shown, rows[i].shown) == 0, "%s: shown as %s", rows[i].text, shown);
     }
 }
