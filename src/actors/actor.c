@@ -14,7 +14,11 @@
 #include "clock.h"
 #include "log.h"
 
-enum { THREAD_NAME_LEN_MAX = 15 };
+enum {
+    THREAD_NAME_LEN_MAX = 15,
+    CROWD = 4,       /* messages at once; after so many the next ones are let gather */
+    GATHER_US = 500, /* how long: at CROWD in that time a wake-up for each would be most of the work */
+};
 
 struct actor_thread {
     const char *name;
@@ -50,10 +54,13 @@ static void run(struct actor_thread *self)
             return;
         uint64_t turns = atomic_load_explicit(&self->turns, memory_order_relaxed);
         atomic_store_explicit(&self->turns, turns + 1, memory_order_relaxed);
-        if (count > 0 || now.steady_us >= deadline_us)
+        if (count > 0 || now.steady_us >= deadline_us) {
             deadline_us = self->receive(self->actor, self->batch, count, now);
-        else
+            if (count >= CROWD && count < ACTOR_BATCH_MAX && deadline_us - now.steady_us > GATHER_US)
+                mailbox_gather(self->mailbox, GATHER_US);
+        } else {
             mailbox_wait(self->mailbox, timeout_ms(deadline_us, now.steady_us));
+        }
     }
 }
 

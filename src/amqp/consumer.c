@@ -14,6 +14,8 @@
 enum {
     SETTLED_A_TURN = 512,
     SLEEP_MAX_MS = 1000,
+    CROWD = 8,       /* deliveries in one turn; after so many the next ones are let gather, in the socket's buffer */
+    GATHER_US = 500, /* how long */
     QUEUES_MAX = 256, /* what a consumer tag can name */
 };
 
@@ -158,6 +160,7 @@ bool consumer_must_quiesce(const struct consumer *consumer)
 
 static void turn(struct consumer *consumer)
 {
+    consumer->taken_this_turn = 0;
     /* Before the mailbox is emptied: what came home before the stop was asked for is acknowledged. */
     consumer->is_stopping = atomic_load_explicit(&consumer->stop_asked, memory_order_acquire);
     take_home(consumer);
@@ -227,6 +230,8 @@ static void *run(void *argument)
         turn(consumer);
         if (is_finished(consumer))
             break;
+        if (consumer->taken_this_turn >= CROWD)
+            mailbox_gather(consumer->mailbox, GATHER_US);
         wait_for_work(consumer);
     }
     consumer_drop_unsent(consumer);

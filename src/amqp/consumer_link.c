@@ -148,6 +148,7 @@ static enum status handle_deliver(struct consumer *consumer, const amqp_basic_de
     struct delivery *delivery = slot != WINDOW_NONE ? consumer_pool_get(&consumer->pool) : NULL;
     if (delivery == NULL)
         return broker_link_lost(link, "more deliveries than the prefetch allows, or no memory", NULL, 0);
+    consumer->taken_this_turn++;
     delivery->tag = deliver->delivery_tag;
     delivery->generation = consumer->generation;
     delivery->queue_index = (uint16_t)queue_index;

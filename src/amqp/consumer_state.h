@@ -65,7 +65,8 @@ struct consumer {
     struct arrival arrival;
     struct message_chain waiting; /* decoded, until fewer travel */
     size_t travelling;
-    uint32_t generation; /* of the present connection, from 1 */
+    size_t taken_this_turn; /* deliveries */
+    uint32_t generation;    /* of the present connection, from 1 */
     bool is_consuming;
     bool is_cancelled; /* quiesced: what still arrives is dropped, it comes again */
     bool is_readable;  /* poll(2) said so */

@@ -8,6 +8,8 @@
  * other: the sender the flag, or the receiver the message. Weaker fences allow both to miss and the receiver to sleep
  * over a message. ThreadSanitizer cannot look into ck's assembly: the hand-over of a message is told to it below.
  */
+#define _GNU_SOURCE /* ppoll */
+
 #include "mailbox.h"
 
 #include <ck_pr.h>
@@ -212,6 +214,14 @@ void mailbox_wait(struct mailbox *mailbox, int timeout_ms)
     struct pollfd wake = {.fd = mailbox->wake_fd, .events = POLLIN};
     (void)poll(&wake, 1, timeout_ms); /* an interrupted wait is one of the spurious returns */
     mailbox_finish_wait(mailbox);
+}
+
+void mailbox_gather(struct mailbox *mailbox, int us)
+{
+    /* parked stays down, so only what was written on purpose makes this readable. */
+    struct pollfd wake = {.fd = mailbox->wake_fd, .events = POLLIN};
+    const struct timespec limit = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L};
+    (void)ppoll(&wake, 1, &limit, NULL);
 }
 
 void mailbox_wake(struct mailbox *mailbox)

@@ -67,6 +67,13 @@ size_t mailbox_receive_lane(struct mailbox *mailbox, size_t lane, struct message
 void mailbox_wait(struct mailbox *mailbox, int timeout_ms);
 
 /*
+ * Lets messages gather for so long: senders do not wake the receiver meanwhile, only mailbox_wake() does. For a
+ * receiver that has just been handed a crowd: a wake-up costs as much as many messages.
+ * Thread: the receiver. Blocks: up to the time given. Unit: microseconds.
+ */
+void mailbox_gather(struct mailbox *mailbox, int us);
+
+/*
  * For receivers that poll other descriptors too: mailbox_prepare_wait() announces that the receiver will sleep and
  * returns false if messages are there already (then do not sleep, nothing is left to finish); else poll for POLLIN on
  * mailbox_fd() with the others and then always call mailbox_finish_wait(). Lanes of which the bit is set in

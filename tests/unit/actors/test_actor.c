@@ -127,6 +127,29 @@ Test(actor, what_was_sent_before_the_stop_is_received_in_bounded_batches)
     mailbox_destroy(mailbox);
 }
 
+/* After a crowd it lets the next messages gather, and a deadline is kept all the same. */
+Test(actor, what_comes_behind_a_crowd_is_received_and_deadlines_are_kept, .timeout = 60)
+{
+    enum { ROUNDS = 200, CROWD = 20 };
+    struct mailbox *home = mailbox_of(NOTES);
+    struct mailbox *mailbox = mailbox_of(NOTES);
+    struct recorder recorder = {.notify = home, .wait_us = 100, .timed_calls = SIZE_MAX};
+    struct actor_thread *thread = actor_start("recorder", &recorder, recorder_receive, mailbox);
+    for (int i = 0; i < ROUNDS; i++) {
+        send_notes(mailbox, CROWD);
+        wait_for_message(home);
+        send_notes(mailbox, 1);
+        wait_for_message(home);
+    }
+    actor_stop(thread);
+    cr_assert_eq(recorder.received, (size_t)ROUNDS * (CROWD + 1));
+    struct message *rest;
+    while (mailbox_receive(home, &rest, 1) > 0) {
+    }
+    mailbox_destroy(mailbox);
+    mailbox_destroy(home);
+}
+
 Test(actor, deadline_is_kept_without_a_message_and_never_early)
 {
     struct recorder recorder = {.wait_us = 5500, .timed_calls = 4};

@@ -207,6 +207,36 @@ static void on_signal(int number)
     mailbox_wake(signalled);
 }
 
+static void *send_one_later(void *mailbox)
+{
+    (void)poll(NULL, 0, 5);
+    send_notes(mailbox, 0, 0, 1);
+    return NULL;
+}
+
+Test(mailbox, gathering_receiver_is_left_alone_by_senders)
+{
+    struct mailbox *mailbox = mailbox_of(10, 0);
+    struct message *batch[NOTES];
+    pthread_t sender;
+    cr_assert_eq(pthread_create(&sender, NULL, send_one_later, mailbox), 0);
+    const int64_t began_us = clock_steady_us();
+    mailbox_gather(mailbox, 50000);
+    cr_assert_geq(clock_steady_us() - began_us, 50000);
+    cr_assert_eq(pthread_join(sender, NULL), 0);
+    cr_assert_not(is_readable(mailbox_fd(mailbox)));
+    cr_assert_eq(mailbox_receive(mailbox, batch, NOTES), 1);
+    mailbox_destroy(mailbox);
+}
+
+Test(mailbox, a_wake_ends_the_gathering, .timeout = 20)
+{
+    struct mailbox *mailbox = mailbox_of(10, 0);
+    mailbox_wake(mailbox);
+    mailbox_gather(mailbox, 600000000); /* ten minutes */
+    mailbox_destroy(mailbox);
+}
+
 Test(mailbox, wake_from_a_signal_handler_leaves_errno_alone)
 {
     signalled = mailbox_of(20, 0);
