@@ -20,7 +20,7 @@ class Report:
 
     def __init__(self, quick):
         self.quick, self.rows = quick, []
-        self.rounds = 1 if quick else 5
+        self.rounds = 1 if quick else int(os.environ.get("PM_BENCH_ROUNDS", "5"))
 
     def interleave(self, *measures):
         """Runs each in turn, again and again; returns the list of results of each."""
