@@ -106,15 +106,13 @@ def test_the_document_lists_every_series_with_its_labels_and_its_help(root, prom
 
 @pytest.mark.parametrize("name", ["portfolio.json", "service.json"])
 def test_every_panel_has_something_to_show(root, prometheus, name):
-    empty = []
     for panel in panels(dashboards(root)[name]):
         for target in panel["targets"]:
-            found = prometheus.query(filled_in(target["expr"]))
-            if not found or all(value != value for _, value in found):
-                empty.append(f"{panel['title']}: {target['expr']}")
+            def found():
+                return [one for one in prometheus.query(filled_in(target["expr"])) if one[1] == one[1]]
+            wait_until(found, 30, f"something to show in {panel['title']}: {target['expr']}", 0.5)
             for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
-                assert all(label in labels for labels, _ in found), f"{panel['title']}: no {label}"
-    assert not empty, empty
+                assert all(label in labels for labels, _ in prometheus.query(filled_in(target["expr"]))), f"{panel['title']}: no {label}"
 
 
 def test_the_figures_of_the_panels_are_those_of_the_service(root, prometheus, service):
@@ -129,8 +127,10 @@ def test_the_figures_of_the_panels_are_those_of_the_service(root, prometheus, se
 
 
 def test_no_rule_fails_and_no_alert_of_the_neighbours_fires(prometheus):
-    groups = prometheus.http.get("/api/v1/rules").json()["data"]["groups"]
-    evaluated = [rule for group in groups for rule in group["rules"]]
+    def all_rules():
+        return [rule for group in prometheus.http.get("/api/v1/rules").json()["data"]["groups"] for rule in group["rules"]]
+    wait_until(lambda: all(rule["health"] != "unknown" for rule in all_rules()), 30, "every rule having been evaluated", 0.5)
+    evaluated = all_rules()
     assert len(evaluated) > 30 and all(rule["health"] == "ok" for rule in evaluated), [rule for rule in evaluated if rule["health"] != "ok"]
     firing = {labels["alertname"] for labels, _ in prometheus.query('ALERTS{alertstate="firing"}')}
     # The stream holds repeats and refused messages on purpose.

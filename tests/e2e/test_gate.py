@@ -60,7 +60,9 @@ def test_the_bucket_is_of_the_limits_size_and_fills_again(service):
     assert refused.headers["Retry-After"] == "1" and refused.headers["RateLimit-Remaining"] == "0"
     assert 55 <= int(refused.headers["RateLimit-Reset"]) <= 60
     remaining = [int(answer.headers["RateLimit-Remaining"]) for answer in answers[:allowed]]
-    assert remaining[0] == 59 and all(later <= earlier for earlier, later in zip(remaining, remaining[1:], strict=False))
+    # Each takes one; what a slow machine brings back meanwhile is no more than what was allowed beyond sixty, and one on the way.
+    gains = [later - earlier + 1 for earlier, later in zip(remaining, remaining[1:], strict=False)]
+    assert remaining[0] == 59 and min(gains) >= 0 and sum(gains) <= allowed - 60 + 1
     # The budgets of the others, and what needs no key, are untouched.
     assert ask(service).status_code == 200
     assert all(ask(service, path, SMALL_KEY).status_code == 200 for path in PUBLIC_PATHS)

@@ -62,7 +62,7 @@ def test_what_changes_nothing_is_not_announced_as_a_change(service, broker, asse
     announced = []
 
     def last_is_there():
-        announced.extend(json.loads(body) for _, body in broker.drain(POSITION_QUEUE))
+        announced.extend(one for one in (json.loads(body) for _, body in broker.drain(POSITION_QUEUE)) if one["asset"] == asset)
         return announced and announced[-1]["version"] == 2
     wait_until(last_is_there)
     # A repeat may be answered with the present state, never with a version of its own.

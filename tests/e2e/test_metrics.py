@@ -107,9 +107,14 @@ def test_only_the_largest_have_series_or_none_at_all(instead, broker, asset, oth
     service = instead({"POSITION_MANAGER_METRICS_ASSETS_MAX": "1"})
     service.expect(asset, size="1000.0"), service.expect(other_asset, size="1000.0")
     wait_until(lambda: of_asset(service, other_asset).get("size") == 1000, what="series of the larger one")
-    shown = samples(page(service))
-    assert not of_asset(service, asset) and shown["position_manager_assets_without_series"] == shown["position_manager_positions"] - 1
-    assert shown["position_manager_open_position_exposure_usdt_count"] == shown["position_manager_open_positions"] - shown["position_manager_unpriced_positions"]
+
+    def all_were_looked_at():
+        # The last look may have been at one of the two only.
+        shown = samples(page(service))
+        return (shown["position_manager_assets_without_series"] == shown["position_manager_positions"] - 1 and
+                shown["position_manager_open_position_exposure_usdt_count"] == shown["position_manager_open_positions"] - shown["position_manager_unpriced_positions"])
+    wait_until(all_were_looked_at, what="a look at all positions")
+    assert not of_asset(service, asset)
     assert service.stop()[0] == 0
     service.environment["POSITION_MANAGER_METRICS_ASSETS_MAX"] = "0"
     service.start()

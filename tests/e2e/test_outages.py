@@ -17,7 +17,7 @@ def servers():
 
 
 def server(servers, command):
-    sources = "; ".join(f". {LIBRARY / part}.sh" for part in ("packages", "process", "postgres", "rabbitmq"))
+    sources = "; ".join(f". '{LIBRARY / part}.sh'" for part in ("packages", "process", "postgres", "rabbitmq"))
     subprocess.run(["bash", "-c", f"set -e; {sources}; {command}"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    env={"PM_RABBITMQ_USER": "guest", "PM_RABBITMQ_PASSWORD": "guest", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
 

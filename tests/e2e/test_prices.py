@@ -108,19 +108,25 @@ def test_a_market_event_without_a_price_is_applied_all_the_same(service, exchang
 
 
 def test_a_price_that_grows_stale_is_asked_for_and_a_fresh_one_is_not(service, exchange, broker, asset, other_asset):
-    for one in (asset, other_asset):
-        exchange.answers[one] = {"markPrice": "120"}
-        broker.market(one, side="Buy", size="1", avgPrice="100", markPrice="110")
-        service.expect(one, version=1)
-    started = time.monotonic()
+    exchange.answers[asset] = exchange.answers[other_asset] = {"markPrice": "120"}
+    said = [time.monotonic()]
+    broker.market(asset, side="Buy", size="1", avgPrice="100", markPrice="110")
+    broker.market(other_asset, side="Buy", size="1", avgPrice="100", markPrice="110")
+    service.expect(asset), service.expect(other_asset)
     while service.position(asset)["current_price"] == "110.00":
         # The other one hears of its price all the time, which changes nothing but the age.
+        said.append(time.monotonic())
         broker.market(other_asset, markPrice="110")
-        assert time.monotonic() < started + 15
+        assert time.monotonic() < said[0] + 60
         time.sleep(0.2)
-    assert time.monotonic() > started + 2
-    service.expect(asset, current_price="120.00", price_stale=False)
-    assert exchange.asked[other_asset] == [] and service.position(other_asset)["current_price"] == "110.00"
+    assert exchange.asked[asset][0][0] >= said[0] + 2.9, "it was asked for before it was stale"
+    service.expect(asset, current_price="120.00")
+    # Whatever was asked about the other was asked at a time when this machine had not let it hear of its price for long.
+    said.append(time.monotonic())
+    silences = [(earlier, later) for earlier, later in zip(said, said[1:]) if later - earlier > 2]
+    for at, _, _ in exchange.asked[other_asset]:
+        assert any(earlier <= at <= later + 2 for earlier, later in silences), (at, said)
+    assert exchange.asked[other_asset] or service.position(other_asset)["current_price"] == "110.00"
 
 
 @pytest.mark.parametrize("answer", [500, b"no json", b'{"result":{"list":[{"markPrice":"-1"}]}}', "silence"], ids=str)
@@ -139,10 +145,15 @@ def test_nobody_waits_for_a_price(service, exchange, broker, asset):
     exchange.answers[asset] = "silence"
     broker.fill(asset, "Buy", "1", "100")
     wait_until(lambda: exchange.asked[asset])
-    started = time.monotonic()
-    broker.fill(asset, "Buy", "1", "100")
-    service.expect(asset, version=2, size="2.0")
-    assert time.monotonic() - started < 1
+    took = []
+    for version in range(2, 7):
+        started = time.monotonic()
+        broker.fill(asset, "Buy", "1", "100")
+        service.expect(asset, version=version, size=f"{version}.0")
+        took.append(time.monotonic() - started)
+        if min(took) < 1:
+            break  # a busy machine may be slow once; who waits for a price waits each time
+    assert min(took) < 1, took
 
 
 def test_the_last_known_price_stays_when_the_service_fails(service, exchange, broker, asset):

@@ -128,8 +128,7 @@ def test_a_refusal_is_counted_and_logged(service, broker, asset):
     event = fill_event(asset, "Hold", "1", "1")
     expect_refused(broker, broker.publish(ORDER_QUEUE, event))
     wait_until(lambda: service.metric(r'reason="bad_side"') == before + 1)
-    lines = wait_until(lambda: [line for line in service.log() if line.get("trace_id") == event["trace_id"]])
-    assert any(line["level"].startswith("WARN") for line in lines)
+    wait_until(lambda: [line for line in service.log() if line.get("trace_id") == event["trace_id"] and line["level"] == "WARNING"], what="the warning")
 
 
 def test_headers_name_the_trace_of_the_event(service, broker, asset):

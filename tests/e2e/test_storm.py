@@ -124,11 +124,13 @@ def publish(servers, vhost, binary, messages):
 
 
 def take_all(broker, queue):
-    bodies = []
+    bodies, count = [], broker.depth(queue)
     broker.channel.basic_qos(prefetch_count=2000)
     for method, _, body in broker.channel.consume(queue, inactivity_timeout=2):
-        if method is None:
+        if method is None and len(bodies) >= count:
             break
+        if method is None:
+            continue
         bodies.append(body)
         if len(bodies) % 1000 == 0:
             broker.channel.basic_ack(method.delivery_tag, multiple=True)

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -28,7 +30,8 @@ POSITION_QUEUE = "position-manager.position_updated"
 PORTFOLIO_QUEUE = "position-manager.portfolio_updated"
 SNAPSHOT_QUEUE = "position-manager.position_snapshot_created"
 API_KEY = "e2e-key-0123456789"
-TIMEOUT_SECONDS = float(os.environ.get("PM_E2E_TIMEOUT", "20"))
+TIMEOUT_SECONDS = float(os.environ.get("PM_E2E_TIMEOUT", "60"))
+PORTS = range(30000, 32768)  # above those of the private servers, below those that the kernel gives to clients
 
 
 def wait_until(condition, timeout=TIMEOUT_SECONDS, what="the condition", interval=0.02):
@@ -51,10 +54,32 @@ def instant(text):
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
+_port_locks = None
+_ports_taken = set()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, nor takes while this process lives: neither a client's connection, nor the tests of another process."""
+    global _port_locks
+    if _port_locks is None:
+        _port_locks = open(f"/tmp/pm-test-ports-{os.getuid()}", "ab")
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        if port in _ports_taken:
+            continue
+        try:
+            # Of one byte, given back by the kernel when the process has ended.
+            fcntl.lockf(_port_locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            continue
+        _ports_taken.add(port)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def die_with_the_tests():
@@ -274,7 +299,7 @@ class Service:
             self.wait_healthy()
         return self
 
-    def wait_answering(self, timeout=30):
+    def wait_answering(self, timeout=TIMEOUT_SECONDS):
         def answers():
             assert self.process.poll() is None, f"the service ended with {self.process.returncode}\n{self.log_tail()}"
             try:
@@ -283,7 +308,7 @@ class Service:
                 return False
         wait_until(answers, timeout, "the service answering")
 
-    def wait_healthy(self, timeout=30):
+    def wait_healthy(self, timeout=TIMEOUT_SECONDS):
         self.wait_answering(timeout)
         try:
             wait_until(lambda: self.http.get("/health").status_code == 200, timeout, "the service being healthy")
@@ -368,7 +393,7 @@ class World:
     def service(self, settings=None):
         return Service(self, settings or {})
 
-    def expect_queues_empty(self, timeout=30):
+    def expect_queues_empty(self, timeout=TIMEOUT_SECONDS):
         """Nothing waits in the inbound queues and nothing is unacknowledged."""
         def is_empty():
             counts = self.servers.queue_counts(self.name)
