@@ -266,9 +266,9 @@ class Service:
             "PATH": os.environ["PATH"],
             # For binaries of the sanitizer builds: the first finding ends the service, which fails the test.
             "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1",
-            "LSAN_OPTIONS": f"suppressions={servers.root}/tests/race/lsan.supp:print_suppressions=0",
+            "LSAN_OPTIONS": f"suppressions='{servers.root}/tests/race/lsan.supp':print_suppressions=0",
             "TSAN_OPTIONS": f"halt_on_error=1:second_deadlock_stack=1:report_thread_leaks=0:"
-                            f"suppressions={servers.root}/tests/race/tsan.supp",
+                            f"suppressions='{servers.root}/tests/race/tsan.supp'",
             "POSITION_MANAGER_API_KEY": API_KEY,
             "POSITION_MANAGER_HOST": "127.0.0.1",
             "POSITION_MANAGER_PORT": str(self.port),

@@ -49,7 +49,7 @@ class FailPoint(Fault):
 
 class Crash(FailPoint):
     def begin(self):
-        wait_until(lambda: not is_running(self.service), 20, f"the service dying at {self.point} (is it built with PM_FAIL_POINTS?)", 0.005)
+        wait_until(lambda: not is_running(self.service), 60, f"the service dying at {self.point} (is it built with PM_FAIL_POINTS?)", 0.005)
         assert self.service.process.returncode == -9, self.service.process.returncode
 
     def end(self):
@@ -64,7 +64,7 @@ class Break(FailPoint):
 
     def begin(self):
         event = "database_lost" if self.point in DATABASE_POINTS else "broker_lost"
-        wait_until(lambda: [line for line in self.service.log() if line.get("event") == event], 20, f"{event} at {self.point}")
+        wait_until(lambda: [line for line in self.service.log() if line.get("event") == event], 60, f"{event} at {self.point}")
 
 
 class Pause(FailPoint):

@@ -16,10 +16,10 @@ ASSETS_PER_FAULT = 8
 RATE = 300                   # executions a second
 WARM_UP_SECONDS = 0.6
 AFTERWARDS_SECONDS = 0.3
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 120
 PORTFOLIO_SECONDS = 0.5      # two intervals of portfolio_updated
 WRONG_HEALTH_SECONDS_MAX = 2.0
-RECOVERY_SECONDS_MAX = 5.0
+RECOVERY_SECONDS_MAX = 10.0   # a neighbour that is away is tried every five seconds at least; then there is what has waited
 RESIDENT_KIB_MAX = 400 * 1024
 IS_LONG = os.environ.get("PM_FAULTS_LONG") == "1"
 INBOUND_QUEUES = (ORDER_QUEUE, MARKET_QUEUE, DEAD_LETTER_QUEUE)

@@ -35,7 +35,7 @@ def run_until_it_dies(scene, settings, act):
     """The service with a point armed until it has died; then it runs again, unarmed. Returns it and when that was."""
     service = scene.run(Service(scene, settings))
     act(service)
-    wait_until(lambda: not is_running(service), 20, "the service dying")
+    wait_until(lambda: not is_running(service), 60, "the service dying")
     assert service.process.returncode == -9
     for name in settings:
         del service.environment[name]
@@ -80,7 +80,7 @@ def test_every_stored_snapshot_is_announced(scene, record, point, count):
     settings = {VARIABLE: f"{point}:crash:{count}", "POSITION_MANAGER_SNAPSHOT_INTERVAL": "1"}
     service, since = run_until_it_dies(scene, settings, lambda service: None)
     outcome.recovery = scene.wait_normal(stream, since)
-    wait_until(lambda: scene.sql("select count(*) from position_manager_outbox") == [(0,)], 20, "an empty outbox")
+    wait_until(lambda: scene.sql("select count(*) from position_manager_outbox") == [(0,)], 60, "an empty outbox")
     stored = {row[0] for row in scene.sql("select id::text from position_snapshots")} - already
     connection = scene.neighbours.amqp(scene.name)
     announced = [json.loads(body)["snapshot_id"] for body in drain(connection, SNAPSHOT_QUEUE)]

@@ -3,23 +3,28 @@
 import json
 import time
 
-from scene import Outcome
+import httpx
+from scene import Outcome, is_running
 from world import ORDER_QUEUE, wait_until
 
 BACKLOG = 20000
+TRIES = 3
 
 
 def test_sigterm_under_full_load_gives_nothing_back_that_was_settled(scene, record):
     outcome = Outcome("service: SIGTERM under full load", rounds=1)
-    service = scene.run()
-    stream = scene.stream()
-    assert service.stop()[0] == 0
-    stream.publish(BACKLOG)
-    service.start()
-    wait_until(lambda: applied(service, stream) > 500, what="the load being worked on", interval=0.005)
-    status, seconds = service.stop()
-    assert status == 0 and seconds < 10, (status, seconds)
-    settled = counted(scene, stream)
+    for _ in range(TRIES):
+        service = scene.run()
+        stream = scene.stream()
+        assert service.stop()[0] == 0
+        stream.publish(BACKLOG)
+        service.start(healthy=False)
+        wait_until(lambda: applied(service, stream) > 500, what="the load being worked on", interval=0.005)
+        status, seconds = service.stop()
+        assert status == 0 and seconds < 10, (status, seconds)
+        settled = counted(scene, stream)
+        if settled < BACKLOG:
+            break  # else the service was done before this machine let the signal through
     assert 0 < settled < BACKLOG, f"{settled} of {BACKLOG} were settled: it was not stopped under load"
     left, redelivered = what_is_left(scene, stream)
     outcome.note = f"ended in {seconds:.1f} s with {settled} of {BACKLOG} settled, {redelivered} of the others came twice"
@@ -34,7 +39,11 @@ def test_sigterm_under_full_load_gives_nothing_back_that_was_settled(scene, reco
 
 
 def applied(service, stream):
-    positions = service.get("/api/v1/positions").json()["positions"]
+    assert is_running(service), service.log_tail()
+    try:
+        positions = service.get("/api/v1/positions").json().get("positions", [])
+    except httpx.TransportError:
+        return 0  # it does not listen yet
     return sum(one["version"] for one in positions if one["asset"].startswith(stream.prefix))
 
 

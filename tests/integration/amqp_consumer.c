@@ -18,7 +18,7 @@ static void send_executions(int first, int count)
     rig_driver_sync(&rig);
 }
 
-Test(amqp_consumer, delivery_is_decoded_and_acknowledged_only_when_settled, .timeout = 60)
+Test(amqp_consumer, delivery_is_decoded_and_acknowledged_only_when_settled, .timeout = 300)
 {
     static const char market[] = "{\"event_type\":\"position\",\"channel\":\"position\",\"trace_id\":\"tm\",\"data\":{"
                                  "\"symbol\":\"ETHUSDT\",\"side\":\"Sell\",\"size\":\"2\",\"markPrice\":\"30.5\"}}";
@@ -62,7 +62,7 @@ Test(amqp_consumer, delivery_is_decoded_and_acknowledged_only_when_settled, .tim
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, chain_of_settled_deliveries_is_acknowledged_whole, .timeout = 60)
+Test(amqp_consumer, chain_of_settled_deliveries_is_acknowledged_whole, .timeout = 300)
 {
     start((struct rig_options){RIG_DEFAULTS});
     send_executions(0, 3);
@@ -79,7 +79,7 @@ Test(amqp_consumer, chain_of_settled_deliveries_is_acknowledged_whole, .timeout 
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, late_delivery_does_not_hold_up_the_others, .timeout = 60)
+Test(amqp_consumer, late_delivery_does_not_hold_up_the_others, .timeout = 300)
 {
     start((struct rig_options){.prefetch = 20, .window = 10, .heartbeat_s = 10});
     send_executions(0, 500);
@@ -92,7 +92,7 @@ Test(amqp_consumer, late_delivery_does_not_hold_up_the_others, .timeout = 60)
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, never_more_than_the_prefetch_travels, .timeout = 60)
+Test(amqp_consumer, never_more_than_the_prefetch_travels, .timeout = 300)
 {
     start((struct rig_options){.prefetch = 6, .window = 10, .heartbeat_s = 10});
     send_executions(0, 20);
@@ -109,7 +109,7 @@ Test(amqp_consumer, never_more_than_the_prefetch_travels, .timeout = 60)
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, lost_connection_brings_unsettled_ones_again_and_old_tickets_are_not_acknowledged, .timeout = 60)
+Test(amqp_consumer, lost_connection_brings_unsettled_ones_again_and_old_tickets_are_not_acknowledged, .timeout = 300)
 {
     struct delivery *old[3];
     start((struct rig_options){RIG_DEFAULTS});
@@ -135,7 +135,7 @@ Test(amqp_consumer, lost_connection_brings_unsettled_ones_again_and_old_tickets_
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, deliveries_of_an_old_connection_that_still_travel_leave_the_new_one_its_prefetch, .timeout = 60)
+Test(amqp_consumer, deliveries_of_an_old_connection_that_still_travel_leave_the_new_one_its_prefetch, .timeout = 300)
 {
     struct delivery *old[2];
     start((struct rig_options){.prefetch = 4, .window = 10, .heartbeat_s = 10});
@@ -162,7 +162,7 @@ Test(amqp_consumer, deliveries_of_an_old_connection_that_still_travel_leave_the_
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, deleted_queue_is_noticed_declared_again_and_consumed, .timeout = 60)
+Test(amqp_consumer, deleted_queue_is_noticed_declared_again_and_consumed, .timeout = 300)
 {
     start((struct rig_options){RIG_DEFAULTS});
     uint64_t connects = metric_value(METRIC_BROKER_CONNECTS);
@@ -174,7 +174,7 @@ Test(amqp_consumer, deleted_queue_is_noticed_declared_again_and_consumed, .timeo
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, missing_queues_are_declared_as_quorum_when_so_set, .timeout = 60)
+Test(amqp_consumer, missing_queues_are_declared_as_quorum_when_so_set, .timeout = 300)
 {
     start((struct rig_options){.prefetch = 10, .window = 10, .heartbeat_s = 10, .queue_type = QUEUE_QUORUM});
     rig_expect_queue(RIG_ORDERS, "type durable", "quorum\ttrue");
@@ -186,7 +186,7 @@ Test(amqp_consumer, missing_queues_are_declared_as_quorum_when_so_set, .timeout 
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, existing_queues_are_taken_as_they_are, .timeout = 60)
+Test(amqp_consumer, existing_queues_are_taken_as_they_are, .timeout = 300)
 {
     amqp_table_entry_t quorum = {.key = amqp_cstring_bytes("x-queue-type")};
     quorum.value.kind = AMQP_FIELD_KIND_UTF8;
@@ -214,26 +214,27 @@ Test(amqp_consumer, existing_queues_are_taken_as_they_are, .timeout = 60)
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, idle_connection_stays_by_heartbeats_and_costs_nothing, .timeout = 60)
+Test(amqp_consumer, idle_connection_stays_by_heartbeats_and_costs_nothing, .timeout = 300)
 {
     struct rusage before, after;
-    start((struct rig_options){.prefetch = 10, .window = 10, .heartbeat_s = 1});
+    /* Three seconds, so that a busy machine may be late: silence of twice that long would end a connection. */
+    start((struct rig_options){.prefetch = 10, .window = 10, .heartbeat_s = 3});
     getrusage(RUSAGE_SELF, &before);
-    usleep(6000000);
+    usleep(8000000);
     getrusage(RUSAGE_SELF, &after);
     cr_assert_eq(metric_value(METRIC_BROKER_LOSSES), 0);
     cr_assert(atomic_load(&rig.board.inbound_connected) && atomic_load(&rig.board.outbound_connected));
     int64_t used_us =
         (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000000 +
         after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec;
-    cr_assert_lt(used_us, 60000, "%ld us in 6 s for both", (long)used_us);
+    cr_assert_lt(used_us, 80000, "%ld us in 8 s for both", (long)used_us);
     send_executions(0, 1);
     rig_settle(&rig, rig_receive_delivery(&rig));
     rig_expect_counts(RIG_ORDERS, "0\t0");
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, broker_that_stands_still_is_lost_after_two_heartbeats_and_found_again, .timeout = 60)
+Test(amqp_consumer, broker_that_stands_still_is_lost_after_two_heartbeats_and_found_again, .timeout = 300)
 {
     const char *pid = getenv("PM_TEST_RABBITMQ_PID");
     cr_assert_not_null(pid);
@@ -251,7 +252,7 @@ Test(amqp_consumer, broker_that_stands_still_is_lost_after_two_heartbeats_and_fo
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, broker_that_pauses_is_told_and_its_connections_are_kept, .timeout = 60)
+Test(amqp_consumer, broker_that_pauses_is_told_and_its_connections_are_kept, .timeout = 300)
 {
     const char *pid = getenv("PM_TEST_RABBITMQ_PID");
     cr_assert_not_null(pid);
@@ -272,7 +273,7 @@ Test(amqp_consumer, broker_that_pauses_is_told_and_its_connections_are_kept, .ti
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, quiesced_consumer_takes_nothing_new_and_still_acknowledges, .timeout = 60)
+Test(amqp_consumer, quiesced_consumer_takes_nothing_new_and_still_acknowledges, .timeout = 300)
 {
     start((struct rig_options){RIG_DEFAULTS});
     send_executions(0, 2);
@@ -293,7 +294,7 @@ Test(amqp_consumer, quiesced_consumer_takes_nothing_new_and_still_acknowledges, 
 }
 
 /* /health/ready says 503 from the same moment on; the consumer is asked to quiesce a little later. */
-Test(amqp_consumer, nothing_is_taken_once_the_board_says_stopping, .timeout = 60)
+Test(amqp_consumer, nothing_is_taken_once_the_board_says_stopping, .timeout = 300)
 {
     start((struct rig_options){RIG_DEFAULTS});
     atomic_store(&rig.board.stopping, true);
@@ -304,7 +305,7 @@ Test(amqp_consumer, nothing_is_taken_once_the_board_says_stopping, .timeout = 60
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, stop_with_unsettled_deliveries_leaves_them_to_the_broker, .timeout = 60)
+Test(amqp_consumer, stop_with_unsettled_deliveries_leaves_them_to_the_broker, .timeout = 300)
 {
     start((struct rig_options){RIG_DEFAULTS});
     send_executions(0, 5);
@@ -315,12 +316,12 @@ Test(amqp_consumer, stop_with_unsettled_deliveries_leaves_them_to_the_broker, .t
     }
     int64_t began_us = clock_steady_us();
     consumer_stop(rig.consumer, 2000);
-    cr_assert_lt(clock_steady_us() - began_us, 3000000);
+    cr_assert_lt(clock_steady_us() - began_us, 6000000);
     rig_expect_counts(RIG_ORDERS, "3\t0");
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, what_is_of_no_concern_is_acknowledged_at_once, .timeout = 60)
+Test(amqp_consumer, what_is_of_no_concern_is_acknowledged_at_once, .timeout = 300)
 {
     static const char body[] =
         "{\"event_type\":\"created\",\"event_id\":\"1\",\"timestamp\":\"2026-01-01T00:00:00Z\","
@@ -333,7 +334,7 @@ Test(amqp_consumer, what_is_of_no_concern_is_acknowledged_at_once, .timeout = 60
     rig_finish(&rig);
 }
 
-Test(amqp_consumer, trace_id_comes_from_the_header_or_is_made, .timeout = 60)
+Test(amqp_consumer, trace_id_comes_from_the_header_or_is_made, .timeout = 300)
 {
     static const char body[] = "{\"event_type\":\"order_executed\",\"asset\":\"BTCUSDT\",\"side\":\"Buy\","
                                "\"execution_quantity\":\"1\",\"execution_price\":\"1\"}";

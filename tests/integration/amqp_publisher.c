@@ -33,7 +33,7 @@ static void expect_body_contains(const amqp_message_t *message, const char *part
     cr_assert_not_null(strstr(body, part), "%s is not in %s", part, body);
 }
 
-Test(amqp_publisher, announcement_is_published_and_its_deliveries_are_settled_by_the_confirm, .timeout = 60)
+Test(amqp_publisher, announcement_is_published_and_its_deliveries_are_settled_by_the_confirm, .timeout = 300)
 {
     amqp_message_t message;
     rig_start(&rig, (struct rig_options){RIG_DEFAULTS});
@@ -61,7 +61,7 @@ Test(amqp_publisher, announcement_is_published_and_its_deliveries_are_settled_by
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, portfolio_is_published_and_comes_home, .timeout = 60)
+Test(amqp_publisher, portfolio_is_published_and_comes_home, .timeout = 300)
 {
     static struct portfolio_announcement portfolio;
     amqp_message_t published;
@@ -94,7 +94,7 @@ static void send_snapshot(void)
     mailbox_send_reserved(rig.publisher_mailbox, 3, &message);
 }
 
-Test(amqp_publisher, snapshot_is_published_under_its_identifier_and_comes_home, .timeout = 60)
+Test(amqp_publisher, snapshot_is_published_under_its_identifier_and_comes_home, .timeout = 300)
 {
     amqp_message_t published;
     char id[UUID_TEXT_LEN];
@@ -111,7 +111,7 @@ Test(amqp_publisher, snapshot_is_published_under_its_identifier_and_comes_home, 
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, more_than_the_window_is_published_in_order, .timeout = 60)
+Test(amqp_publisher, more_than_the_window_is_published_in_order, .timeout = 300)
 {
     rig_start(&rig, (struct rig_options){.prefetch = 10, .window = 7, .heartbeat_s = 10});
     announce(0, 500);
@@ -128,7 +128,7 @@ Test(amqp_publisher, more_than_the_window_is_published_in_order, .timeout = 60)
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, refused_message_is_in_the_dead_letters_unchanged_and_acknowledged, .timeout = 60)
+Test(amqp_publisher, refused_message_is_in_the_dead_letters_unchanged_and_acknowledged, .timeout = 300)
 {
     static const struct {
         const char *queue, *body, *reason, *field;
@@ -170,7 +170,7 @@ Test(amqp_publisher, refused_message_is_in_the_dead_letters_unchanged_and_acknow
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, body_beyond_the_limit_is_refused_and_kept_whole, .timeout = 60)
+Test(amqp_publisher, body_beyond_the_limit_is_refused_and_kept_whole, .timeout = 300)
 {
     enum { LEN = 300 * 1024 };
     amqp_message_t message;
@@ -189,7 +189,7 @@ Test(amqp_publisher, body_beyond_the_limit_is_refused_and_kept_whole, .timeout =
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, many_large_bodies_pass_although_not_all_fit_into_memory_at_once, .timeout = 120)
+Test(amqp_publisher, many_large_bodies_pass_although_not_all_fit_into_memory_at_once, .timeout = 300)
 {
     enum { LEN = 4 * 1024 * 1024, COUNT = 24 };
     char *body = calloc(1, LEN);
@@ -204,13 +204,14 @@ Test(amqp_publisher, many_large_bodies_pass_although_not_all_fit_into_memory_at_
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, alarm_blocks_publishing_and_the_end_of_it_confirms_everything, .timeout = 60)
+Test(amqp_publisher, alarm_blocks_publishing_and_the_end_of_it_confirms_everything, .timeout = 300)
 {
-    rig_start(&rig, (struct rig_options){.prefetch = 10, .window = 50, .heartbeat_s = 1});
+    /* Three seconds, so that a busy machine may be late: silence of twice that long would end a connection. */
+    rig_start(&rig, (struct rig_options){.prefetch = 10, .window = 50, .heartbeat_s = 3});
     rig_ctl("set_vm_memory_high_watermark 0");
     announce(0, 200);
     rig_wait_flag(&rig.board.outbound_connected, false, "blocked");
-    cr_assert_null(rig_receive(rig.shard_mailbox, 4000), "nothing is confirmed, and heartbeats keep the connection");
+    cr_assert_null(rig_receive(rig.shard_mailbox, 8000), "nothing is confirmed, and heartbeats keep the connection");
     cr_assert_eq(metric_value(METRIC_BROKER_LOSSES), 0);
     cr_assert_eq(metric_value(METRIC_BROKER_BLOCKED), 1);
     rig_ctl("set_vm_memory_high_watermark 0.6");
@@ -220,7 +221,7 @@ Test(amqp_publisher, alarm_blocks_publishing_and_the_end_of_it_confirms_everythi
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, connection_lost_before_the_confirm_means_publishing_again_in_the_old_order, .timeout = 60)
+Test(amqp_publisher, connection_lost_before_the_confirm_means_publishing_again_in_the_old_order, .timeout = 300)
 {
     rig_start(&rig, (struct rig_options){.prefetch = 10, .window = 50, .heartbeat_s = 10});
     uint64_t connects = metric_value(METRIC_BROKER_CONNECTS);
@@ -246,7 +247,7 @@ Test(amqp_publisher, connection_lost_before_the_confirm_means_publishing_again_i
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, deleted_queue_is_declared_again_and_nothing_is_lost, .timeout = 60)
+Test(amqp_publisher, deleted_queue_is_declared_again_and_nothing_is_lost, .timeout = 300)
 {
     rig_start(&rig, (struct rig_options){RIG_DEFAULTS});
     announce(0, 1);
@@ -258,7 +259,7 @@ Test(amqp_publisher, deleted_queue_is_declared_again_and_nothing_is_lost, .timeo
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, nacked_publication_is_published_again, .timeout = 60)
+Test(amqp_publisher, nacked_publication_is_published_again, .timeout = 300)
 {
     amqp_table_entry_t arguments[2] = {{.key = amqp_cstring_bytes("x-max-length")},
                                        {.key = amqp_cstring_bytes("x-overflow")}};
@@ -283,7 +284,7 @@ Test(amqp_publisher, nacked_publication_is_published_again, .timeout = 60)
     rig_finish(&rig);
 }
 
-Test(amqp_publisher, stop_sends_what_is_unconfirmed_home_unsettled, .timeout = 60)
+Test(amqp_publisher, stop_sends_what_is_unconfirmed_home_unsettled, .timeout = 300)
 {
     rig_start(&rig, (struct rig_options){RIG_DEFAULTS});
     rig_send_execution(&rig, 1);
@@ -305,7 +306,7 @@ Test(amqp_publisher, stop_sends_what_is_unconfirmed_home_unsettled, .timeout = 6
     int64_t began_us = clock_steady_us();
     consumer_stop(rig.consumer, 1000);
     publisher_stop(rig.publisher, 500);
-    cr_assert_lt(clock_steady_us() - began_us, 4500000);
+    cr_assert_lt(clock_steady_us() - began_us, 9000000);
     cr_assert_eq(rig_receive(rig.shard_mailbox, 0), &announcements[0].head);
     cr_assert_eq(announcements[0].settles, delivery, "still attached");
     cr_assert_eq(rig_receive(rig.consumer_mailbox, 0), &refused.head);

@@ -26,7 +26,7 @@
 #define RIG_MARKET "test.market"
 #define RIG_ORDERS "test.orders"
 
-enum { RIG_WAIT_MS = 20000 };
+enum { RIG_WAIT_MS = 60000 };
 
 struct rig {
     struct board board;

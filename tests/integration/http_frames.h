@@ -62,4 +62,21 @@ static inline int frame_count(const char *heard, size_t len, unsigned type)
     return count;
 }
 
+/* Reads frames of HTTP/2 until so many of that type are there, and a little longer; at most twenty seconds in silence.
+ */
+static inline size_t hear_frames(int fd, char *out, size_t size, unsigned type, int count, bool *closed)
+{
+    size_t len = 0;
+    *closed = false;
+    while (!*closed && frame_count(out, len, type) < count) {
+        struct pollfd poller = {.fd = fd, .events = POLLIN};
+        if (poll(&poller, 1, 20000) <= 0)
+            return len;
+        ssize_t n = recv(fd, out + len, size - 1 - len, 0);
+        *closed = n <= 0;
+        len += n > 0 ? (size_t)n : 0;
+    }
+    return *closed ? len : len + hear(fd, out + len, size - len, 300, closed);
+}
+
 #endif

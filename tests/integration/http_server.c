@@ -3,7 +3,7 @@
 
 #include "http_fixture.h"
 
-TestSuite(http_server, .init = fixture_up, .fini = fixture_down, .timeout = 60);
+TestSuite(http_server, .init = fixture_up, .fini = fixture_down, .timeout = 300);
 
 Test(http_server, positions_are_listed_in_order_with_their_count)
 {

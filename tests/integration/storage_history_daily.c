@@ -33,7 +33,7 @@ static void close_rig(void)
     history_rig_close(&rig);
 }
 
-TestSuite(storage_history_daily, .init = open_rig, .fini = close_rig, .timeout = 120);
+TestSuite(storage_history_daily, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 static int number(const char *sql)
 {
@@ -66,8 +66,8 @@ Test(storage_history_daily, what_has_become_too_old_goes_a_day_after_the_start_a
                 "'order_execution', 'x:1', 1, 1, 0, now(), 1, 0, 0, (now() AT TIME ZONE 'UTC') - 364.5 * interval '1 "
                 "day' FROM positions");
     history_rig_start(&rig);
-    history_rig_until(&rig, snapshots, 2, 10000);
-    history_rig_until(&rig, orders, 2, 10000);
+    history_rig_until(&rig, snapshots, 2, 30000);
+    history_rig_until(&rig, orders, 2, 30000);
     cr_assert_eq(number(folded), 0);
     atomic_store(&ahead_s, 23 * HOUR_S);
     pass(2);
@@ -75,12 +75,12 @@ Test(storage_history_daily, what_has_become_too_old_goes_a_day_after_the_start_a
     cr_assert_eq(number(orders), 2);
     cr_assert_eq(number(folded), 0);
     atomic_store(&ahead_s, 24 * HOUR_S + 60);
-    history_rig_until(&rig, snapshots, 1, 20000);
-    history_rig_until(&rig, orders, 1, 20000);
-    history_rig_until(&rig, folded, 1, 20000);
+    history_rig_until(&rig, snapshots, 1, 30000);
+    history_rig_until(&rig, orders, 1, 30000);
+    history_rig_until(&rig, folded, 1, 30000);
     atomic_store(&ahead_s, 48 * HOUR_S + 120);
-    history_rig_until(&rig, snapshots, 0, 20000);
-    history_rig_until(&rig, orders, 0, 20000);
+    history_rig_until(&rig, snapshots, 0, 30000);
+    history_rig_until(&rig, orders, 0, 30000);
     atomic_store(&ahead_s, 0);
 }
 
@@ -97,6 +97,6 @@ Test(storage_history_daily, snapshots_that_a_lock_was_in_the_way_of_are_not_left
     pass(1);
     cr_assert_eq(number(snapshots), 0, "all or none");
     atomic_store(&ahead_s, HOUR_S + 70);
-    history_rig_until(&rig, snapshots, 3, 20000);
+    history_rig_until(&rig, snapshots, 3, 30000);
     atomic_store(&ahead_s, 0);
 }

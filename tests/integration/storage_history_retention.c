@@ -19,7 +19,7 @@ static void close_rig(void)
     history_rig_close(&rig);
 }
 
-TestSuite(storage_history_retention, .init = open_rig, .fini = close_rig, .timeout = 180);
+TestSuite(storage_history_retention, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 static int number(const char *sql)
 {
@@ -40,20 +40,20 @@ Test(storage_history_retention, old_snapshots_are_deleted_in_batches_while_reque
                 "INSERT INTO position_snapshots (position_id, created_at) SELECT id, now() - interval '400 days' "
                 "FROM positions");
     history_rig_start(&rig);
-    int64_t slowest_us = 0;
+    int meanwhile = 0;
     for (int i = 0; i < 50; i++) {
-        const int64_t started_us = clock_steady_us();
         struct history_request *request = history_rig_ask(&rig, HISTORY_SNAPSHOT_TAKE, "P00500USDT");
         cr_expect_eq(request->status, STATUS_OK);
         history_rig_free(request);
-        const int64_t took_us = clock_steady_us() - started_us;
-        slowest_us = took_us > slowest_us ? took_us : slowest_us;
+        meanwhile += metric_value(METRIC_SNAPSHOTS_DELETED) < 200600;
         history_rig_pump(&rig, 5);
     }
-    cr_expect_lt(slowest_us, 1000000, "%lld us", (long long)slowest_us);
+    /* Two hundred batches and the rests between them take some seconds. Behind one long deletion all would have waited.
+     */
+    cr_expect_geq(meanwhile, 20, "%d of 50 were answered while it went on", meanwhile);
     history_rig_until(&rig, "SELECT count(*) FROM position_snapshots", 600 + 600 + 50, 60000);
     cr_expect_eq(number("SELECT count(*) FROM position_snapshots WHERE snapshot_data IS NULL"), 600);
-    for (int i = 0; i < 1000 && metric_value(METRIC_SNAPSHOTS_DELETED) < 200600; i++)
+    for (int i = 0; i < 6000 && metric_value(METRIC_SNAPSHOTS_DELETED) < 200600; i++)
         history_rig_pump(&rig, 5);
     cr_expect_eq(metric_value(METRIC_SNAPSHOTS_DELETED), 200600);
 }
@@ -67,7 +67,7 @@ Test(storage_history_retention, snapshots_are_taken_on_time_while_many_are_delet
                            "generate_series(1, 100000) n");
     history_rig_start(&rig);
     const char *taken = "SELECT count(*) FROM position_snapshots WHERE created_at > now() - interval '1 day'";
-    for (int i = 0; i < 2000 && number(taken) < 4; i++)
+    for (int i = 0; i < 12000 && number(taken) < 4; i++)
         history_rig_pump(&rig, 5);
     cr_expect_geq(number(taken), 4);
     cr_expect_lt(metric_value(METRIC_SNAPSHOTS_DELETED), 200000, "they did not wait for the end of it");
@@ -147,7 +147,7 @@ Test(storage_history_retention, journal_is_folded_into_one_opening_entry_a_posit
                            "WHERE asset = 'BTCUSDT' AND version = 11");
     const int rows = number("SELECT count(*) FROM position_manager_journal");
     history_rig_start(&rig);
-    history_rig_until(&rig, "SELECT count(*) FROM position_manager_journal", rows - 1, 10000);
+    history_rig_until(&rig, "SELECT count(*) FROM position_manager_journal", rows - 1, 30000);
     expect_recount("after another");
     cr_expect_eq(number("SELECT count(*) FROM position_manager_journal WHERE source = 'opening' "
                         "AND asset = 'BTCUSDT' AND version = 11 AND fees = 5.5 AND realized_pnl = -11"),

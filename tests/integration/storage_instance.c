@@ -22,7 +22,7 @@ static void close_rig(void)
     rig_close(&rig);
 }
 
-TestSuite(storage_instance, .init = open_rig, .fini = close_rig, .timeout = 120);
+TestSuite(storage_instance, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 /* Another process would have all of this for itself; here it shares the database's name only. */
 struct second {
@@ -93,11 +93,11 @@ Test(storage_instance, second_waits_until_the_first_is_gone)
     rig_start(&rig);
     store_one();
     start_second(&second);
-    cr_assert(becomes(&second.board.database_connected, true, 5000));
+    cr_assert(becomes(&second.board.database_connected, true, 30000));
     cr_assert_not(becomes(&second.has_loaded, true, 1500));
     cr_assert(atomic_load(&second.board.database_connected), "it has a connection, and nothing else");
     rig_stop(&rig);
-    cr_assert(becomes(&second.has_loaded, true, 5000));
+    cr_assert(becomes(&second.has_loaded, true, 30000));
     pthread_join(second.thread, NULL);
     cr_assert_eq(second.status, STATUS_OK);
     cr_assert_eq(second.loaded, 1);
@@ -111,9 +111,9 @@ Test(storage_instance, waiting_ends_with_a_stop)
     rig_start(&rig);
     store_one();
     start_second(&second);
-    cr_assert(becomes(&second.board.database_connected, true, 5000));
+    cr_assert(becomes(&second.board.database_connected, true, 30000));
     atomic_store(&second.board.stopping, true);
-    cr_assert(becomes(&second.has_loaded, true, 2000));
+    cr_assert(becomes(&second.has_loaded, true, 30000));
     pthread_join(second.thread, NULL);
     cr_assert_eq(second.status, STATUS_STOPPING);
 }
@@ -161,12 +161,12 @@ Test(storage_instance, whoever_was_overtaken_writes_nothing_more)
     const struct position position = rig_position("ETHUSDT", POSITION_MODE_ONE_WAY, 0);
     const struct commit_item *item = rig_item(&rig, 0, &position);
     rig_send(&rig, 0);
-    cr_assert(becomes(&rig.board.superseded, true, 5000));
+    cr_assert(becomes(&rig.board.superseded, true, 30000));
     cr_assert_null(rig_receive(&rig, 500), "nothing is answered");
     cr_assert_not(atomic_load(&rig.board.database_connected));
     const int64_t started_us = clock_steady_us();
     committer_stop(rig.committer, 500);
-    cr_assert_lt(clock_steady_us() - started_us, 1500000);
+    cr_assert_lt(clock_steady_us() - started_us, 4000000);
     cr_assert_eq(item->outcome, COMMIT_REDO);
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 1);
 }
@@ -181,7 +181,7 @@ Test(storage_instance, tables_that_another_holds_are_given_up_after_a_while)
     rig_item(&rig, 0, &position);
     rig_send(&rig, 0);
     cr_assert_not(becomes(&rig.board.superseded, true, INSTANCE_PATIENCE_US / 2000), "it may be a passing thing");
-    cr_assert(becomes(&rig.board.superseded, true, 20000));
+    cr_assert(becomes(&rig.board.superseded, true, 60000));
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 0);
 }
 
@@ -195,7 +195,7 @@ Test(storage_instance, tables_that_become_free_in_time_are_taken)
     rig_send(&rig, 0);
     cr_assert_null(rig_receive(&rig, 1000));
     rig_execute(&rig, "SELECT pg_advisory_unlock(8101250823046197103)");
-    cr_assert_not_null(rig_receive(&rig, 10000));
+    cr_assert_not_null(rig_receive(&rig, 30000));
     cr_assert_eq(item->outcome, COMMIT_DONE);
 }
 
@@ -205,14 +205,14 @@ Test(storage_instance, own_session_that_the_server_still_keeps_is_ended)
     struct instance_session session = {0};
     pg_init(&first, &rig.settings, NULL, NULL);
     pg_init(&next, &rig.settings, NULL, NULL);
-    cr_assert_eq(pg_open(&first, 500), STATUS_OK);
-    cr_assert_eq(pg_open(&next, 500), STATUS_OK);
+    cr_assert_eq(pg_open(&first, 10000), STATUS_OK);
+    cr_assert_eq(pg_open(&next, 10000), STATUS_OK);
     cr_assert_eq(instance_take(&first, &session, 0), STATUS_OK);
     cr_assert_eq(instance_take(&next, &session, 0), STATUS_OK, "the first is as good as gone");
     /* Somebody else's session is not ended. */
     struct instance_session stranger = {0};
     pg_close(&first);
-    cr_assert_eq(pg_open(&first, 500), STATUS_OK);
+    cr_assert_eq(pg_open(&first, 10000), STATUS_OK);
     cr_assert_eq(instance_take(&first, &stranger, 0), STATUS_UNAVAILABLE);
     cr_assert_eq(pg_query(&next, "SELECT 1", 0, NULL, NULL), STATUS_OK);
     pg_close(&first);

@@ -22,7 +22,7 @@ static void close_rig(void)
     rig_close(&rig);
 }
 
-TestSuite(storage_large_tables, .init = open_rig, .fini = close_rig, .timeout = 120);
+TestSuite(storage_large_tables, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 static const char index_count[] = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
                                   "WHERE c.relname = 'position_manager_snapshots_position_created'";

@@ -3,4 +3,4 @@
 set(PM_SANITIZER_ENVIRONMENT
     "ASAN_OPTIONS=abort_on_error=1:detect_leaks=1"
     "UBSAN_OPTIONS=print_stacktrace=1"
-    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=${CMAKE_CURRENT_LIST_DIR}/tsan.supp")
+    "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions='${CMAKE_CURRENT_LIST_DIR}/tsan.supp'")

@@ -251,7 +251,7 @@ struct history_request *history_rig_ask(struct history_rig *rig, enum history_ki
 {
     struct history_request *request = history_rig_request(kind, asset);
     history_rig_send(rig, request);
-    history_rig_await(rig, request, 10000);
+    history_rig_await(rig, request, 30000);
     if (request->status == STATUS_OK) { /* terminated, for the tests' sake */
         request->body = realloc(request->body, request->body_len + 1);
         request->body[request->body_len] = '\0';

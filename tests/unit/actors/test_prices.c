@@ -292,7 +292,7 @@ Test(prices, every_kind_of_failure_is_tried_three_times_and_leaves_the_last_pric
         {"zero", {.code = 200, .body = "{\"result\":{\"list\":[{\"markPrice\":\"0\"}]}}"}, 2000},
         {"huge body", {.code = 200, .body = "                ", .repeat = 5000}, 2000},
         {"dropped", {.is_dropped = true}, 2000},
-        {"silent", {.code = 200, .delay_ms = 5000}, 50},
+        {"silent", {.code = 200, .delay_ms = 10000}, 500},
     };
     publish("AUSDT", POSITION_MODE_ONE_WAY, 5, STALENESS_US + 1);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -68,13 +68,13 @@ Test(fail_point, break_ends_the_connection_at_the_third_time_and_only_then)
 
 Test(fail_point, stop_lasts_as_long_as_it_says)
 {
-    cr_assert_eq(fail_point_arm("before_view:stop=60"), STATUS_OK);
+    cr_assert_eq(fail_point_arm("before_view:stop=500"), STATUS_OK);
     const int64_t begin_us = clock_steady_us();
     FAIL_POINT(FAIL_POINT_BEFORE_VIEW, -1);
-    cr_assert_geq(clock_steady_us() - begin_us, 60000);
+    cr_assert_geq(clock_steady_us() - begin_us, 500000);
     const int64_t again_us = clock_steady_us();
     FAIL_POINT(FAIL_POINT_BEFORE_VIEW, -1);
-    cr_assert_lt(clock_steady_us() - again_us, 60000);
+    cr_assert_lt(clock_steady_us() - again_us, 500000);
 }
 
 #else
