@@ -81,8 +81,16 @@ done
 made+=("$clusters/zz-position-manager.conf")
 echo 'create_main_cluster = false' >"$clusters/zz-position-manager.conf"
 export DEBIAN_FRONTEND=noninteractive
-apt-get -q -o DPkg::Lock::Timeout=300 update
-apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
+# Somebody else's update may be under way, or a mirror out of breath.
+persistently() {
+    for pause in 3 10 20; do
+        if "$@"; then return 0; fi
+        sleep "$pause"
+    done
+    "$@"
+}
+persistently apt-get -q -o Acquire::Retries=3 update
+persistently apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
 if command -v systemctl >/dev/null; then
     for package in "$@"; do
         case "$package" in
