@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import pytest
+from world import wait_until
 
 
 def check(world, environment):
@@ -26,11 +27,11 @@ def test_a_service_that_waits_for_its_database_is_not_ready_and_one_that_serves_
     assert check(world, waiting.environment) == (1, "", "not ready: no answer\n")
     waiting.start(healthy=False)
     waiting.wait_answering()
-    assert check(world, waiting.environment) == (1, "", "not ready: status 503\n")
+    wait_until(lambda: check(world, waiting.environment) == (1, "", "not ready: status 503\n"), what="an answer in time")
     waiting.kill()
 
     serving = world.service().start()
-    assert check(world, serving.environment) == (0, "ready\n", "")
+    wait_until(lambda: check(world, serving.environment) == (0, "ready\n", ""), what="an answer in time")
     serving.stop()
     assert check(world, serving.environment) == (1, "", "not ready: no answer\n")
 
