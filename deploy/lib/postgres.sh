@@ -81,7 +81,7 @@ pm_postgres_start() {
     rm -f "$home/data/postmaster.pid"
     options="-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='$(cat "$home/socket")' -c fsync=$fsync"
     options+=" -c full_page_writes=$fsync -c log_min_messages=warning -c max_connections=100 -c shared_buffers=64MB"
-    pm_postgres_as_owner "$bin/pg_ctl" -D "$home/data" -l "$home/postgres.log" -w -t 60 -o "$options" start \
+    pm_postgres_as_owner "$bin/pg_ctl" -D "$home/data" -l "$home/postgres.log" -w -t 120 -o "$options" start \
         >"$home/start.log" 2>&1 || {
         tail -n 20 "$home/start.log" "$home/postgres.log" >&2
         return 1

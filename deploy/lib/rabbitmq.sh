@@ -84,7 +84,7 @@ pm_rabbitmq_start() {
         setsid /usr/lib/rabbitmq/bin/rabbitmq-server </dev/null >"$HOME/rabbitmq.log" 2>&1 &
         echo $! >"$HOME/starter.pid"
     )
-    if ! pm_wait 90 pm_rabbitmq_has_decided "$dir" || ! pm_rabbitmq_is_listening "$dir"; then
+    if ! pm_wait 180 pm_rabbitmq_has_decided "$dir" || ! pm_rabbitmq_is_listening "$dir"; then
         pm_say "RabbitMQ did not start; the end of its log:"
         tail -n 20 "$home/rabbitmq.log" >&2
         return 1

@@ -15,13 +15,21 @@ for part in packages process postgres rabbitmq; do
     . "$root/deploy/lib/$part.sh"
 done
 
+# Somebody else may take a port between the look at it and the listening, and a busy machine may be too slow once.
+twice() {
+    "$@" || {
+        pm_say "once more: $*"
+        "$@"
+    }
+}
+
 start() {
     mkdir -p "$1"
     # The owner of the database cluster must be able to enter.
     chmod 755 "$1"
-    pm_rabbitmq_start "$1" &
+    twice pm_rabbitmq_start "$1" &
     local broker=$!
-    pm_postgres_start "$1" "${PM_TEST_FSYNC:-off}"
+    twice pm_postgres_start "$1" "${PM_TEST_FSYNC:-off}"
     wait "$broker"
     printf '#!/bin/bash\nexec "%s/tests/tools/servers.sh" ctl "%s" "$@"\n' "$root" "$1" >"$1/rabbitmqctl"
     chmod 755 "$1/rabbitmqctl"

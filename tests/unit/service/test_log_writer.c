@@ -63,7 +63,7 @@ Test(log_writer, what_was_logged_before_the_stop_is_written, .timeout = 60)
         LOG_EVENT(LOG_LEVEL_INFO, "numbered", NULL, log_int("i", i));
     LOG_EVENT(LOG_LEVEL_WARNING, "last_words", NULL, log_bool("final", true));
     log_writer_stop(writer, STOP_MS);
-    cr_expect(is_read_within(fds[0], "\"last_words\"", 100));
+    cr_expect(is_read_within(fds[0], "\"last_words\"", 5000));
     close(fds[1]);
 }
 
@@ -96,7 +96,7 @@ Test(log_writer, a_reader_that_went_away_ends_nothing, .timeout = 60)
     close(fds[0]);
     signal(SIGPIPE, SIG_DFL); /* the writer's own mask has to hold */
     uint64_t before = log_dropped_count();
-    for (int i = 0; i < 10 && log_dropped_count() == before; i++) {
+    for (int i = 0; i < 100 && log_dropped_count() == before; i++) {
         LOG_EVENT(LOG_LEVEL_INFO, "into_the_void", NULL, log_int("i", i));
         poll(NULL, 0, 100);
     }
@@ -131,7 +131,7 @@ Test(log_writer, the_stop_comes_soon_after_silence, .timeout = 60)
     poll(NULL, 0, 50);
     int64_t start_us = clock_steady_us();
     log_writer_stop(writer, STOP_MS);
-    cr_expect_lt(clock_steady_us() - start_us, 1000000);
+    cr_expect_lt(clock_steady_us() - start_us, 4000000);
 }
 
 Test(log_writer, stopping_none_does_nothing)
