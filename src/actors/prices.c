@@ -57,12 +57,18 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+void prices_look_at_clock(struct prices *prices)
+{
+    prices->now = (struct actor_time){.wall_us = clock_wall_us(), .steady_us = clock_steady_us()};
+}
+
 /* Returns when the next turn is due at the latest. */
 static int64_t turn(struct prices *prices)
 {
-    prices->now = (struct actor_time){.wall_us = clock_wall_us(), .steady_us = clock_steady_us()};
+    prices_look_at_clock(prices);
     take_home(prices);
     web_client_perform(prices->web);
+    prices_look_at_clock(prices);
     int64_t next_us = prices->now.steady_us + prices->settings.second_us;
     next_us = earlier(next_us, subscription_turn(&prices->subscription, prices->web, prices->now.steady_us));
     if (is_wanted(prices)) {

@@ -145,6 +145,7 @@ static void on_answer(void *context, const struct web_answer *answer)
 {
     struct ask *ask = context;
     struct prices *prices = ask->prices;
+    prices_look_at_clock(prices);
     prices->asking_count--;
     struct decimal price;
     if (answer->failure != NULL) {

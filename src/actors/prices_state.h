@@ -51,7 +51,7 @@ struct prices {
     struct directory_reader *reader;
     struct web_client *web;
     struct subscription subscription;
-    struct actor_time now; /* of the turn */
+    struct actor_time now; /* of the turn; of an answer, once it is there */
 
     struct ask asks[PRICES_ASKS_MAX];
     size_t free_count;
@@ -70,6 +70,10 @@ struct prices {
     bool is_started;
     atomic_bool stop_asked;
 };
+
+/* ---- prices.c ---- */
+/* Waits are counted from what is waited after, not from when the turn began, which may be long ago on a busy machine. */
+void prices_look_at_clock(struct prices *prices);
 
 /* ---- prices_scan.c ---- */
 /* Looks for assets to ask for, if it is time and something can be due. */
