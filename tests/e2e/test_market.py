@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from world import MARKET_QUEUE, market_event, rfc3339
+from world import MARKET_QUEUE, market_event, rfc3339, wait_until
 
 PAST = time.time() - 3600
 
@@ -71,9 +71,7 @@ def test_what_is_stored_already_raises_no_version_but_refreshes_the_price(servic
     broker.market(asset, at=PAST, **said)
     before = service.expect(asset, version=1)
     broker.market(asset, at=PAST + 1, **said)
-    deadline = time.monotonic() + 10
-    while service.position(asset)["price_updated_at"] == before["price_updated_at"]:
-        assert time.monotonic() < deadline
+    wait_until(lambda: service.position(asset)["price_updated_at"] != before["price_updated_at"], what="a younger price")
     after = service.position(asset)
     assert after["version"] == 1 and after["last_updated"] == before["last_updated"]
 

@@ -195,7 +195,8 @@ def test_kills_among_snapshots_lose_none(world, service, held, broker, db, asset
     seen = set()
 
     def all_announced():
-        seen.update(json.loads(body)["snapshot_id"] for _, body in broker.drain(SNAPSHOT_QUEUE))
+        heard = [json.loads(body) for _, body in broker.drain(SNAPSHOT_QUEUE)]
+        seen.update(one["snapshot_id"] for one in heard if one["asset"] == asset)
         return stored <= seen
     wait_until(all_announced, what="every stored snapshot being announced")
     assert seen == stored

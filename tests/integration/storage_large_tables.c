@@ -104,7 +104,7 @@ Test(storage_large_tables, an_index_is_built_beside_those_who_write)
     struct start start;
     begin(&start);
     await_builder();
-    rig_execute(&rig, "SET lock_timeout = '2s'; UPDATE positions SET size = 2; "
+    rig_execute(&rig, "SET lock_timeout = '20s'; UPDATE positions SET size = 2; "
                       "INSERT INTO position_snapshots (position_id, size, note) SELECT id, 0, '' FROM positions; "
                       "DELETE FROM position_snapshots WHERE size = 1");
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IN "
@@ -193,7 +193,7 @@ Test(storage_large_tables, a_table_that_somebody_holds_is_not_queued_for_long)
     await("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'ALTER TABLE "
           "position_snapshots%' AND wait_event_type = 'Lock'",
           1);
-    rig_execute(&rig, "SET lock_timeout = '3s'; UPDATE positions SET size = 2; "
+    rig_execute(&rig, "SET lock_timeout = '20s'; UPDATE positions SET size = 2; "
                       "INSERT INTO position_snapshots (position_id, size, note) SELECT id, 0, '' FROM positions");
     await("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'ALTER TABLE "
           "position_snapshots%' AND wait_event_type = 'Lock'",
