@@ -25,10 +25,10 @@ static PGconn *connect_to(const struct rig *rig, const char *database)
     return connection;
 }
 
-static void execute_elsewhere(const struct rig *rig, const char *form)
+static void execute_elsewhere(const struct rig *rig, const char *before, const char *after)
 {
     char sql[160];
-    snprintf(sql, sizeof sql, "%s %s", form, rig->database);
+    snprintf(sql, sizeof sql, "%s %s %s", before, rig->database, after);
     PGconn *connection = connect_to(rig, needed("PM_TEST_PG_DB"));
     PGresult *result = PQexec(connection, sql);
     cr_assert(PQresultStatus(result) == PGRES_COMMAND_OK, "%s", PQerrorMessage(connection));
@@ -48,7 +48,7 @@ void rig_open(struct rig *rig)
         .password = password == NULL ? "" : password,
         .database = rig->database,
     };
-    execute_elsewhere(rig, "CREATE DATABASE");
+    execute_elsewhere(rig, "CREATE DATABASE", "");
     rig->sql = connect_to(rig, rig->database);
     rig->deliveries = calloc(RIG_DELIVERIES_MAX, sizeof *rig->deliveries);
     for (size_t i = 0; i < RIG_SHARDS; i++) {
@@ -67,7 +67,7 @@ void rig_close(struct rig *rig)
     PQfinish(rig->sql);
     rig->settings.host = needed("PM_TEST_PG_HOST");
     rig->settings.port = needed("PM_TEST_PG_PORT");
-    execute_elsewhere(rig, "DROP DATABASE");
+    execute_elsewhere(rig, "DROP DATABASE", "WITH (FORCE)"); /* a session may be slow to end */
     free(rig->deliveries);
     for (size_t i = 0; i < RIG_SHARDS; i++)
         free(rig->requests[i]);
