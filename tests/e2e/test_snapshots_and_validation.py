@@ -98,7 +98,7 @@ def test_bounds_are_inclusive_and_pages_follow_each_other(service, held, asset):
     newest_first = [one["id"] for one in reversed(taken)]
     assert [one["id"] for one in listed(service, asset)] == newest_first
     times = [one["created_at"] for one in taken]
-    moments = [datetime.fromisoformat(time.replace("Z", "+00:00")) for time in times]
+    moments = [instant(one) for one in times]
     assert moments == sorted(moments) and len(set(moments)) == 7
     assert [one["id"] for one in listed(service, asset, **{"from": times[2], "to": times[4]})] == newest_first[2:5]
     assert listed(service, asset, **{"from": times[4], "to": times[2]}) == []
