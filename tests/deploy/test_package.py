@@ -16,9 +16,9 @@ def run(*command, **more):
 
 @pytest.fixture(scope="module")
 def package(binary, tmp_path_factory):
-    """Made of the build that is tested."""
+    """Made of the build that is tested, by somebody who lets nobody else look at his files."""
     directory = tmp_path_factory.mktemp("package")
-    run("cpack", "-G", "DEB", "--config", str(binary.parent / "CPackConfig.cmake"), "-B", str(directory))
+    run("cpack", "-G", "DEB", "--config", str(binary.parent / "CPackConfig.cmake"), "-B", str(directory), umask=0o077)
     return next(directory.glob("*.deb"))
 
 
