@@ -72,7 +72,8 @@ struct prices {
 };
 
 /* ---- prices.c ---- */
-/* Waits are counted from what is waited after, not from when the turn began, which may be long ago on a busy machine. */
+/* Waits are counted from what is waited after, not from when the turn began, which may be long ago on a busy machine.
+ */
 void prices_look_at_clock(struct prices *prices);
 
 /* ---- prices_scan.c ---- */
