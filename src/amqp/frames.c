@@ -234,6 +234,18 @@ void frames_question(struct frames *frames)
     end_frame(frames, begin);
 }
 
+/* Moves what is left to the front, once as much has been sent: where some is always left, the buffer would else grow
+ * with all that ever goes through it. A byte that is moved stands for one that was sent. */
+static void give_back_sent(struct frames *frames)
+{
+    size_t unsent_len = frames_unsent_len(frames);
+    if (frames->start < unsent_len)
+        return;
+    memcpy(frames->bytes, frames->bytes + frames->start, unsent_len);
+    frames->start = 0;
+    frames->len = unsent_len;
+}
+
 enum status frames_flush(struct frames *frames, int fd)
 {
     while (!frames_is_empty(frames)) {
@@ -241,8 +253,10 @@ enum status frames_flush(struct frames *frames, int fd)
             send(fd, frames->bytes + frames->start, frames->len - frames->start, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            give_back_sent(frames);
             return STATUS_FULL;
+        }
         if (sent <= 0)
             return STATUS_LOST;
         frames->start += (size_t)sent;

@@ -5,8 +5,8 @@
  * and heartbeats are appended to a buffer and flushed without waiting. Only what the service sends after the login is
  * here; the login, declarations and everything that is read go through the library. While a frame is half sent nothing
  * else may write to the socket: no call into the library that sends before frames_is_empty(). All on channel 1, plain
- * TCP only. The buffer grows with what is appended (the caller bounds that) and is given back when it was large and ran
- * empty. Thread: one, the connection's.
+ * TCP only. The buffer grows to a small multiple of what is unsent (which the caller bounds); one that is large is
+ * given back when it runs empty. Thread: one, the connection's.
  */
 #ifndef PM_FRAMES_H
 #define PM_FRAMES_H

@@ -185,6 +185,25 @@ Test(frames, appending_behind_a_half_sent_frame_keeps_the_order)
     close(pair[1]);
 }
 
+/* A broker that is always a little behind: some is always left, so the buffer never runs empty. */
+Test(frames, what_was_sent_gives_its_room_back_though_some_is_always_left)
+{
+    enum { BODY_LEN = 32 * 1024, UNSENT_LEN_MAX = 256 * 1024, TURNS = 1000 };
+    int pair[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    static char body[BODY_LEN], got[BODY_LEN];
+    const struct frames_publication publication = {.queue = "q", .body = body, .body_len = BODY_LEN};
+    for (size_t i = 0; i < TURNS; i++) {
+        while (frames_unsent_len(&frames) < UNSENT_LEN_MAX)
+            frames_publish(&frames, &publication);
+        cr_assert_eq(frames_flush(&frames, pair[0]), STATUS_FULL);
+        cr_assert_gt(read(pair[1], got, sizeof got), 0);
+    }
+    cr_assert_leq(frames.capacity, 4 * UNSENT_LEN_MAX, "%zu bytes", frames.capacity);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 Test(frames, reset_forgets_what_was_not_sent)
 {
     frames_heartbeat(&frames);
