@@ -2,6 +2,12 @@
 
 #include "position_change.h"
 
+static bool is_as_compared(const struct position *position, const struct correction *correction)
+{
+    return decimal_is_equal(position->size, correction->compared_size) &&
+           decimal_is_equal(position->average_entry_price, correction->compared_average_price);
+}
+
 enum status position_apply_correction(const struct position *before, const struct correction *correction,
                                       int64_t now_us, struct position *after, const char **field)
 {
@@ -23,6 +29,8 @@ enum status position_apply_correction(const struct position *before, const struc
         *after = *before;
         return STATUS_UNCHANGED;
     }
+    if (!is_as_compared(before, correction))
+        return STATUS_STALE;
     status = position_raise_version(&next, now_us, field);
     if (status == STATUS_OK)
         *after = next;

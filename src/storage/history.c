@@ -54,7 +54,9 @@ static void accept_request(struct history *history, struct history_request *requ
 
 static void accept_wanted(struct history *history, struct validation_wanted *wanted)
 {
-    history_want_check(history, wanted);
+    struct position_key key = {.mode = wanted->mode};
+    memcpy(key.asset, wanted->asset, sizeof key.asset);
+    history_want_check(history, &key, wanted->trace_id);
     pm_assert(wanted->shard < history->settings.shard_count);
     const struct outlet *home = &history->shards[wanted->shard];
     struct message *message = &wanted->head;

@@ -11,9 +11,16 @@
 #include "log.h"
 #include "metrics.h"
 
-enum { FIX_WAIT_US = 10000000 };
+enum {
+    FIX_WAIT_US = 10000000,
+    COMPARE_TRIES = 3, /* while executions change the position between two looks at it */
+};
 
 static const char hedge_message[] = "a hedge position cannot be fixed: orders name no legs";
+static const char misfit_message[] = "what was found could not be fixed: the position would not fit";
+static const char overtaken_message[] = "what was found was not fixed: the position has changed meanwhile; ask again";
+static const char restless_message[] =
+    "nothing to compare: executions come in faster than the orders of this asset can be read; ask again later";
 static const char unreadable_message[] = "nothing to compare: the orders table cannot be read";
 static const char no_table_message[] = "nothing to compare: there is no orders table";
 
@@ -67,8 +74,11 @@ void history_check_compare(struct history *history, struct check *check, const s
     struct position stored;
     struct position_context context;
     check->result = (struct validation_result){.is_valid = true, .error_message = "nothing to compare"};
-    if (history_find(history, &check->key, &stored, &context) == STATUS_OK)
+    if (history_find(history, &check->key, &stored, &context) == STATUS_OK) {
+        check->size = stored.size;
+        check->average_entry_price = stored.average_entry_price;
         orders_fold_compare(fold, &stored, &tolerance, &check->result);
+    }
     report(check);
 }
 
@@ -82,6 +92,8 @@ static bool send_fix(struct history *history, const struct check *check, struct 
     struct correction *correction = &wish->delivery.said.correction;
     const struct validation_result *result = &check->result;
     correction->mode = check->key.mode;
+    correction->compared_size = check->size;
+    correction->compared_average_price = check->average_entry_price;
     correction->size = result->size.differs ? result->size.computed : DECIMAL_NONE;
     correction->average_price =
         result->average_entry_price.differs ? result->average_entry_price.computed : DECIMAL_NONE;
@@ -90,7 +102,7 @@ static bool send_fix(struct history *history, const struct check *check, struct 
     return true;
 }
 
-void history_check_finish(struct history *history, struct check *check, struct history_request *request, bool fix)
+static void finish_check(struct history *history, struct check *check, struct history_request *request, bool fix)
 {
     if (fix && !check->result.is_valid) {
         if (check->key.mode == POSITION_MODE_HEDGE)
@@ -122,7 +134,7 @@ void history_fix_home(struct history *history, struct wish *wish, struct history
         LOG_EVENT(LOG_LEVEL_INFO, "validation_fixed", check->trace_id, log_text("asset", check->key.asset),
                   log_text("mode", mode));
     } else {
-        check->result.error_message = "what was found could not be fixed: the position would not fit";
+        check->result.error_message = wish->delivery.refusal == STATUS_OUT_OF_RANGE ? misfit_message : overtaken_message;
         LOG_EVENT(LOG_LEVEL_WARNING, "validation_fix_refused", check->trace_id, log_text("asset", check->key.asset),
                   log_text("mode", mode), log_text("reason", status_word(wish->delivery.refusal)));
     }
@@ -158,20 +170,55 @@ static enum status fold_orders(struct history *history, const char *asset, struc
     return status;
 }
 
+/* Size and average, as the position has them now. Fails: STATUS_NOT_FOUND. */
+static enum status look_at_position(struct history *history, struct check *check)
+{
+    struct position position;
+    struct position_context context;
+    const enum status status = history_find(history, &check->key, &position, &context);
+    check->size = status == STATUS_OK ? position.size : DECIMAL_NONE;
+    check->average_entry_price = status == STATUS_OK ? position.average_entry_price : DECIMAL_NONE;
+    return status;
+}
+
+/* Whether size or average have changed since check looked; it has looked again then. */
+static bool has_moved(struct history *history, struct check *check)
+{
+    const struct decimal size = check->size, average = check->average_entry_price;
+    return look_at_position(history, check) != STATUS_OK || !decimal_is_equal(size, check->size) ||
+           !decimal_is_equal(average, check->average_entry_price);
+}
+
+static void report_nothing_compared(struct check *check, const char *message)
+{
+    check->result = (struct validation_result){.is_valid = true, .error_message = message};
+    report(check);
+}
+
+/*
+ * The orders are those of the moment in which reading began. An execution that came while they were read is in the
+ * position and not in them: comparing the two would find a discrepancy that is none, and fixing that would lose it. So
+ * the position must be the same before and after.
+ */
 static enum status run_check(struct history *history, struct check *check)
 {
-    struct orders_fold fold;
-    bool readable;
-    const enum status status = fold_orders(history, check->key.asset, &fold, &readable);
-    if (status == STATUS_OK && readable) {
-        history_check_compare(history, check, &fold);
-        return STATUS_OK;
+    for (int i = 0; i < COMPARE_TRIES; i++) {
+        struct orders_fold fold;
+        bool readable;
+        (void)!look_at_position(history, check);
+        const enum status status = fold_orders(history, check->key.asset, &fold, &readable);
+        if (status != STATUS_OK && status != STATUS_INVALID)
+            return status;
+        if (status == STATUS_INVALID || !readable) {
+            report_nothing_compared(check, status == STATUS_OK ? no_table_message : unreadable_message);
+            return STATUS_OK;
+        }
+        if (!has_moved(history, check)) {
+            history_check_compare(history, check, &fold);
+            return STATUS_OK;
+        }
     }
-    if (status != STATUS_OK && status != STATUS_INVALID)
-        return status;
-    check->result = (struct validation_result){
-        .is_valid = true, .error_message = status == STATUS_OK ? no_table_message : unreadable_message};
-    report(check);
+    report_nothing_compared(check, restless_message);
     return STATUS_OK;
 }
 
@@ -182,18 +229,18 @@ void history_check_request(struct history *history, struct history_request *requ
         history_answer(request, STATUS_UNAVAILABLE, NULL, 0);
         return;
     }
-    history_check_finish(history, &check, request, request->fix);
+    finish_check(history, &check, request, request->fix);
 }
 
-void history_want_check(struct history *history, const struct validation_wanted *wanted)
+void history_want_check(struct history *history, const struct position_key *key, const char *trace_id)
 {
     for (size_t i = 0; i < history->wanted_count; i++) {
-        const struct position_key *key = &history->wanted[i].key;
-        if (key->mode == wanted->mode && strcmp(key->asset, wanted->asset) == 0)
+        const struct position_key *wanted = &history->wanted[i].key;
+        if (wanted->mode == key->mode && strcmp(wanted->asset, key->asset) == 0)
             return;
     }
     if (history->wanted_count < WANTED_MAX)
-        history->wanted[history->wanted_count++] = check_of(wanted->asset, wanted->mode, wanted->trace_id);
+        history->wanted[history->wanted_count++] = check_of(key->asset, key->mode, trace_id);
 }
 
 void history_check_wanted(struct history *history)
@@ -206,5 +253,5 @@ void history_check_wanted(struct history *history)
         return;
     history->wanted_count--;
     memmove(&history->wanted[0], &history->wanted[1], history->wanted_count * sizeof history->wanted[0]);
-    history_check_finish(history, &check, NULL, history->settings.validation_fix);
+    finish_check(history, &check, NULL, history->settings.validation_fix);
 }

@@ -33,7 +33,9 @@ static void compare_asset(struct history *history, struct job *job)
         history_check_compare(history, &check, &job->fold);
         job->done_count++;
         job->found_count += check.result.is_valid ? 0 : 1;
-        history_check_finish(history, &check, NULL, history->settings.validation_fix);
+        /* Reading all orders takes long, and executions come meanwhile: what is to be fixed is looked at by itself. */
+        if (!check.result.is_valid && history->settings.validation_fix && check.key.mode != POSITION_MODE_HEDGE)
+            history_want_check(history, &check.key, check.trace_id);
     }
 }
 

@@ -55,6 +55,7 @@ struct walk {
 struct check {
     struct position_key key;
     char trace_id[TRACE_ID_LEN_MAX + 1];
+    struct decimal size, average_entry_price; /* of the position, as compared */
     struct validation_result result;
 };
 
@@ -246,10 +247,10 @@ void history_marks_pump(struct history *history);
 
 void history_check_request(struct history *history, struct history_request *request);
 void history_check_wanted(struct history *history);
-void history_want_check(struct history *history, const struct validation_wanted *wanted);
-/* Compares with a fold and logs, counts, and where wanted has fixed what was found. */
+/* Has a position validated by itself soon; dropped where WANTED_MAX are wanted already. */
+void history_want_check(struct history *history, const struct position_key *key, const char *trace_id);
+/* Compares a position as it is now with its asset's orders, logs and counts. */
 void history_check_compare(struct history *history, struct check *check, const struct orders_fold *fold);
-void history_check_finish(struct history *history, struct check *check, struct history_request *request, bool fix);
 void history_fix_home(struct history *history, struct wish *wish, struct history_request *request);
 
 /* ---- history_orders.c ---- */

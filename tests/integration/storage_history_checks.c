@@ -134,16 +134,54 @@ Test(storage_history_checks, discrepancy_is_reported_and_fixed_only_when_asked)
 
 Test(storage_history_checks, fix_that_the_shard_refuses_is_told)
 {
+    static const struct {
+        enum status outcome;
+        const char *told;
+    } rows[] = {
+        {STATUS_OUT_OF_RANGE, "\"what was found could not be fixed: the position would not fit"},
+        {STATUS_STALE, "\"what was found was not fixed: the position has changed"},
+        {STATUS_VERSION_CONFLICT, "\"what was found was not fixed: the position has changed"},
+    };
     char body[4096];
     execute(ORDERS_TABLE);
     execute("INSERT INTO orders VALUES ('a', 'BTCUSDT', 'Buy', 'filled', 5, 120, now(), false)");
     history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
-    rig.correction_outcome = STATUS_OUT_OF_RANGE;
     history_rig_start(&rig);
-    validate("BTCUSDT", POSITION_MODE_ONE_WAY, true, STATUS_OK, body);
-    expect_in(body, "{\"is_valid\":false,\"error_message\":\"what was found could not be fixed");
-    expect_in(body, "\"updated_position\":null}");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rig.correction_outcome = rows[i].outcome;
+        validate("BTCUSDT", POSITION_MODE_ONE_WAY, true, STATUS_OK, body);
+        expect_in(body, "{\"is_valid\":false,\"error_message\":");
+        expect_in(body, rows[i].told);
+        expect_in(body, "\"updated_position\":null}");
+    }
+    cr_expect_eq(rig.last_correction.compared_size.units, rig_decimal("2").units);
+    cr_expect_eq(rig.last_correction.compared_average_price.units, rig_decimal("100").units);
     cr_expect_eq(metric_value(METRIC_VALIDATION_FIXES), 0);
+}
+
+/* The orders are read as of the beginning, which takes a while here. */
+Test(storage_history_checks, execution_that_comes_while_the_orders_are_read_is_no_discrepancy)
+{
+    char body[4096];
+    execute(ORDERS_TABLE);
+    execute("INSERT INTO orders VALUES ('a', 'BTCUSDT', 'Buy', 'filled', 2, 100, now(), false)");
+    execute("ALTER TABLE orders RENAME TO kept; "
+            "CREATE VIEW orders AS SELECT kept.* FROM kept, LATERAL (SELECT pg_sleep(0.5)) AS slow");
+    history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
+    history_rig_start(&rig);
+    struct history_request *held = history_rig_request(HISTORY_VALIDATE, "BTCUSDT");
+    held->fix = true;
+    history_rig_send(&rig, held);
+    history_rig_pump(&rig, 250);
+    execute("INSERT INTO kept VALUES ('b', 'BTCUSDT', 'Buy', 'filled', 5, 100, now(), false)");
+    struct position position = history_rig_view(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
+    position.size = rig_decimal("7");
+    history_rig_publish(&rig, &position);
+    history_rig_await(&rig, held, 20000);
+    snprintf(body, sizeof body, "%.*s", (int)held->body_len, held->body == NULL ? "" : held->body);
+    cr_expect_str_eq(body, VALID);
+    cr_expect_eq(rig.corrections, 0, "it would have taken the execution back");
+    history_rig_free(held);
 }
 
 Test(storage_history_checks, hedge_position_is_compared_by_its_net_and_never_fixed)

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 #include "metrics.h"
@@ -111,6 +112,41 @@ Test(shard, the_same_identity_with_another_quantity_is_refused_by_name)
     cr_expect(first_counts ? world->messages[elsewhere].dead_lettered : size_units("BUSDT") == (int128)2 * DECIMAL_ONE);
     cr_expect(world->messages[other].dead_lettered);
     cr_expect_eq(metric_refused_value(STATUS_IDENTITY_CONFLICT) - before, 2);
+}
+
+/* Hands a validation's fix to the shard of an asset; returns what became of it. */
+static enum status correct(const char *asset, int compared_size, int size)
+{
+    static const uint32_t capacity = 1;
+    struct mailbox *home = mailbox_create("home", &capacity, 1);
+    struct delivery delivery = {.head.type = MESSAGE_DELIVERY, .kind = DELIVERY_CORRECTION, .home = {home, 0}};
+    memcpy(delivery.asset, asset, strlen(asset) + 1);
+    delivery.said.correction = (struct correction){
+        .size = decimal_from_units((int128)size * DECIMAL_ONE),
+        .average_price = DECIMAL_NONE,
+        .compared_size = decimal_from_units((int128)compared_size * DECIMAL_ONE),
+        .compared_average_price = decimal_from_units((int128)100 * DECIMAL_ONE),
+    };
+    struct message *message = &delivery.head;
+    (void)shard_receive(world->shards[directory_part_index(world->directory, asset)], &message, 1, world->now);
+    cr_assert_eq(mailbox_receive(home, &message, 1), 1, "it is home at once");
+    mailbox_destroy(home);
+    return delivery.refusal;
+}
+
+Test(shard, a_fix_does_not_take_back_an_execution_that_came_since_the_comparison)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    (void)world_add_execution(world, "AUSDT", "x:2", SIDE_BUY, "3", "100");
+    world->database_holds = true;
+    cr_assert(world_deliver(world));
+    run_all_shards();
+    cr_expect(size_units("AUSDT") == (int128)2 * DECIMAL_ONE, "what the validation saw");
+    cr_expect_eq(correct("AUSDT", 2, 4), STATUS_STALE);
+    cr_expect_eq(correct("AUSDT", 2, 5), STATUS_OK, "there is nothing left to fix");
+    settle();
+    cr_expect(size_units("AUSDT") == (int128)5 * DECIMAL_ONE);
 }
 
 Test(shard, a_foreign_change_is_found_journalled_and_built_upon)

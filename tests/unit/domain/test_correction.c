@@ -18,6 +18,16 @@ static struct position long_position(void)
     return position;
 }
 
+/* Found by comparing this very position. */
+static struct correction correction_of(const struct position *compared, struct decimal size, struct decimal average)
+{
+    return (struct correction){.size = size,
+                               .average_price = average,
+                               .compared_size = compared->size,
+                               .compared_average_price = compared->average_entry_price,
+                               .mode = compared->mode};
+}
+
 Test(correction, size_and_average_are_replaced_and_what_follows_from_them)
 {
     static const struct {
@@ -36,7 +46,7 @@ Test(correction, size_and_average_are_replaced_and_what_follows_from_them)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct position position = long_position();
-        struct correction correction = {.size = dec(rows[i].size), .average_price = dec(rows[i].average)};
+        struct correction correction = correction_of(&position, dec(rows[i].size), dec(rows[i].average));
         const char *field = "";
         expect_status(position_apply_correction(&position, &correction, NOW_US, &position, &field), rows[i].status,
                       rows[i].name);
@@ -53,6 +63,31 @@ Test(correction, size_and_average_are_replaced_and_what_follows_from_them)
     }
 }
 
+Test(correction, an_execution_that_came_since_the_comparison_is_not_taken_back)
+{
+    static const struct {
+        const char *name, *size, *average;
+        enum status status;
+    } rows[] = {
+        {"grown", "3", "100", STATUS_STALE},
+        {"at another average", "1", "101", STATUS_STALE},
+        {"without an average", "1", NULL, STATUS_STALE},
+        {"as the orders say by now", "2", "105", STATUS_UNCHANGED},
+        {"as it was compared", "1", "100", STATUS_OK},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct position position = long_position();
+        const struct correction correction = correction_of(&position, dec("2"), dec("105"));
+        position.size = dec(rows[i].size);
+        position.average_entry_price = dec(rows[i].average);
+        const struct position before = position;
+        const char *field = "";
+        expect_status(position_apply_correction(&position, &correction, NOW_US, &position, &field), rows[i].status,
+                      rows[i].name);
+        cr_expect_eq(position_is_same_figures(&position, &before), rows[i].status != STATUS_OK, "%s", rows[i].name);
+    }
+}
+
 Test(correction, a_hedge_position_cannot_be_corrected)
 {
     struct position position = new_position(POSITION_MODE_HEDGE);
@@ -66,7 +101,7 @@ Test(correction, the_last_version_is_never_wrapped)
 {
     struct position position = long_position();
     position.version = INT32_MAX;
-    struct correction correction = {.size = dec("2"), .average_price = DECIMAL_NONE};
+    struct correction correction = correction_of(&position, dec("2"), DECIMAL_NONE);
     const char *field = "";
     expect_status(position_apply_correction(&position, &correction, NOW_US, &position, &field), STATUS_OUT_OF_RANGE,
                   "version");
@@ -81,7 +116,7 @@ Test(correction, a_flat_position_is_opened_anew_and_takes_no_average_while_flat)
     flat.unrealized_pnl = DECIMAL_ZERO;
     flat.closed_at_us = 700;
     const char *field = "";
-    struct correction opening = {.size = dec("-2"), .average_price = dec("120")};
+    struct correction opening = correction_of(&flat, dec("-2"), dec("120"));
     struct position opened = flat;
     expect_status(position_apply_correction(&flat, &opening, NOW_US, &opened, &field), STATUS_OK, "opened");
     position_check(&opened);
@@ -90,7 +125,7 @@ Test(correction, a_flat_position_is_opened_anew_and_takes_no_average_while_flat)
     expect_decimal(opened.unrealized_pnl, "20", "opened", "unrealized PnL");
     expect_decimal(opened.realized_pnl, "5", "opened", "realized PnL");
     cr_expect(uuid_is_equal(&opened.id, &flat.id));
-    struct correction average = {.size = DECIMAL_NONE, .average_price = dec("120")};
+    struct correction average = correction_of(&flat, DECIMAL_NONE, dec("120"));
     struct position same = flat;
     expect_status(position_apply_correction(&flat, &average, NOW_US, &same, &field), STATUS_UNCHANGED, "flat");
     cr_expect(decimal_is_none(same.average_entry_price));
@@ -101,7 +136,7 @@ Test(correction, without_a_price_the_unrealized_pnl_stays_as_it_was_said)
 {
     struct position position = long_position();
     position.current_price = DECIMAL_NONE;
-    struct correction correction = {.size = dec("3"), .average_price = DECIMAL_NONE};
+    struct correction correction = correction_of(&position, dec("3"), DECIMAL_NONE);
     const char *field = "";
     struct position after = position;
     expect_status(position_apply_correction(&position, &correction, NOW_US, &after, &field), STATUS_OK, "unpriced");
