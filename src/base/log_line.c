@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "utf8.h"
 
 /* How a field stands in a record; a text's bytes follow. */
 struct field_head {
@@ -17,17 +18,6 @@ _Static_assert(sizeof(struct log_record) + LOG_TRACE_LEN_MAX + LOG_LINE_LEN_MAX 
 
 /* ---- encoding ---- */
 
-/* len, or the last border between characters before it if the text is longer. */
-static size_t cut_len(const char *text, size_t text_len, size_t len_max)
-{
-    if (text_len <= len_max)
-        return text_len;
-    size_t len = len_max;
-    while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
-        len--;
-    return len;
-}
-
 /* Returns the field's length in the record, 0 if there is no room for any of it. */
 static size_t encode_field(const struct log_field *field, unsigned char *out, size_t room, bool *is_cut)
 {
@@ -39,7 +29,7 @@ static size_t encode_field(const struct log_field *field, unsigned char *out, si
     if (field->kind == LOG_FIELD_TEXT) {
         head.is_null = field->text == NULL;
         if (!head.is_null) {
-            head.text_len = (uint16_t)cut_len(field->text, field->text_len, room - sizeof head);
+            head.text_len = (uint16_t)utf8_cut(field->text, field->text_len, room - sizeof head);
             *is_cut = *is_cut || head.text_len < field->text_len;
             if (head.text_len > 0)
                 memcpy(out + sizeof head, field->text, head.text_len);
@@ -56,7 +46,7 @@ size_t log_record_encode(enum log_level level, const char *event, const char *tr
     size_t len = sizeof record;
     if (trace_id != NULL) {
         size_t full_len = strnlen(trace_id, LOG_TRACE_LEN_MAX + 1);
-        record.trace_len = (uint8_t)cut_len(trace_id, full_len, LOG_TRACE_LEN_MAX);
+        record.trace_len = (uint8_t)utf8_cut(trace_id, full_len, LOG_TRACE_LEN_MAX);
         memcpy(out + len, trace_id, record.trace_len);
         len += record.trace_len;
     }
@@ -107,29 +97,6 @@ static void put_int(struct line *line, int64_t value)
     put_digits(line, magnitude, digits);
 }
 
-/*
- * The length of the well-formed character at bytes (RFC 3629: no overlong forms, no surrogates, nothing above
- * U+10FFFF), or 0.
- */
-static size_t character_len(const unsigned char *bytes, size_t len)
-{
-    unsigned first = bytes[0];
-    if (first < 0x80)
-        return 1;
-    size_t wanted = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || first > 0xF4 || len < wanted)
-        return 0;
-    for (size_t i = 1; i < wanted; i++) {
-        if ((bytes[i] & 0xC0) != 0x80)
-            return 0;
-    }
-    unsigned second = bytes[1];
-    if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
-        (first == 0xF4 && second > 0x8F))
-        return 0;
-    return wanted;
-}
-
 static void put_ascii(struct line *line, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
@@ -162,19 +129,19 @@ static void put_ascii(struct line *line, unsigned char c)
 
 static void put_string(struct line *line, const char *text, size_t len)
 {
-    const unsigned char *bytes = (const unsigned char *)text;
+    const unsigned char *at = (const unsigned char *)text, *end = at + len;
     PUT_LITERAL(line, "\"");
-    for (size_t i = 0; i < len;) {
-        size_t character = character_len(bytes + i, len - i);
-        if (character == 1) {
-            put_ascii(line, bytes[i]);
-        } else if (character > 1) {
-            put(line, text + i, character);
+    while (at < end) {
+        size_t step = utf8_sequence_len(at, end);
+        if (step == 1) {
+            put_ascii(line, *at);
+        } else if (step > 1) {
+            put(line, (const char *)at, step);
         } else {
             PUT_LITERAL(line, "\xEF\xBF\xBD");
-            character = 1;
+            step = 1;
         }
-        i += character;
+        at += step;
     }
     PUT_LITERAL(line, "\"");
 }
@@ -260,7 +227,7 @@ size_t log_record_render(const unsigned char *record_bytes, const char *service_
     put_string(&line, record.event, strlen(record.event));
     put_key(&line, "service");
     put_string(&line, service_name,
-               cut_len(service_name, strnlen(service_name, LOG_NAME_LEN_MAX + 1), LOG_NAME_LEN_MAX));
+               utf8_cut(service_name, strnlen(service_name, LOG_NAME_LEN_MAX + 1), LOG_NAME_LEN_MAX));
     size_t at = sizeof record;
     if (record.trace_len > 0) {
         put_key(&line, "trace_id");

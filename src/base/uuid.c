@@ -1,6 +1,7 @@
 #include "uuid.h"
 
 #include "check.h"
+#include "hex.h"
 
 #include <errno.h>
 #include <string.h>
@@ -54,18 +55,6 @@ void uuid_format(const struct uuid *uuid, char out[UUID_TEXT_LEN])
     }
 }
 
-/* The value of a hexadecimal digit, -1 for anything else. */
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 enum status uuid_parse(const char *text, size_t len, struct uuid *out)
 {
     if (len != UUID_TEXT_LEN)
@@ -75,8 +64,8 @@ enum status uuid_parse(const char *text, size_t len, struct uuid *out)
     for (size_t i = 0; i < UUID_LEN; i++) {
         if (has_dash_before(i) && *at++ != '-')
             return STATUS_INVALID;
-        int high = hex_value(at[0]);
-        int low = hex_value(at[1]);
+        int high = hex_digit(at[0]);
+        int low = hex_digit(at[1]);
         if (high < 0 || low < 0)
             return STATUS_INVALID;
         parsed.bytes[i] = (uint8_t)(high << 4 | low);

@@ -6,18 +6,9 @@
 
 #include <stdint.h>
 
-enum { UNICODE_ESCAPE_LEN = 6 };
+#include "hex.h"
 
-static inline int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+enum { UNICODE_ESCAPE_LEN = 6 };
 
 /* The number that the \u escape at `at` stands for, or -1 if there is none. Thread: any. */
 static inline int32_t unicode_escape(const char *at, const char *end)

@@ -4,18 +4,9 @@
 #include <strings.h>
 
 #include "clock.h"
+#include "hex.h"
 #include "text.h"
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "utf8.h"
 
 /* Decodes into out of QUERY_VALUE_LEN_MAX + 1 bytes. */
 static enum status decode(const char *raw, size_t len, char *out, size_t *out_len)
@@ -24,8 +15,8 @@ static enum status decode(const char *raw, size_t len, char *out, size_t *out_le
     for (size_t i = 0; i < len; i++) {
         char c = raw[i];
         if (c == '%') {
-            int high = i + 2 < len ? hex_value(raw[i + 1]) : -1;
-            int low = i + 2 < len ? hex_value(raw[i + 2]) : -1;
+            int high = i + 2 < len ? hex_digit(raw[i + 1]) : -1;
+            int low = i + 2 < len ? hex_digit(raw[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return STATUS_INVALID;
             c = (char)(high * 16 + low);
@@ -42,30 +33,14 @@ static enum status decode(const char *raw, size_t len, char *out, size_t *out_le
     return STATUS_OK;
 }
 
-/* The number of bytes of the UTF-8 character at s, 0 if it is none (overlong forms and surrogates are none). */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || len > left)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool is_beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
-    return is_overlong || is_beyond ? 0 : len;
-}
-
 static bool is_clean(const char *text, size_t len)
 {
-    const unsigned char *s = (const unsigned char *)text;
-    for (size_t i = 0; i < len;) {
-        size_t step = utf8_len(s + i, len - i);
-        if (step == 0 || s[i] < 0x20 || s[i] == 0x7f)
+    const unsigned char *at = (const unsigned char *)text, *end = at + len;
+    while (at < end) {
+        size_t step = utf8_sequence_len(at, end);
+        if (step == 0 || *at < 0x20 || *at == 0x7f)
             return false;
-        i += step;
+        at += step;
     }
     return true;
 }

@@ -1,5 +1,6 @@
 /*
- * utf8: where a well-formed UTF-8 sequence ends. Shared by the JSON reader, the writer and the identifiers.
+ * utf8: where a well-formed UTF-8 sequence ends. The one judge of it, for messages, queries, log lines and parameters
+ * alike.
  */
 #ifndef PM_UTF8_H
 #define PM_UTF8_H
