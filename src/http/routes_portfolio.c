@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "aggregator.h"
 #include "collect.h"
 #include "directory.h"
 #include "encode.h"
@@ -60,12 +61,6 @@ static void render_by_asset(struct loop *loop, struct portfolio_totals *totals)
         is_first = false;
     }
     BODY_LITERAL(&loop->body, "}");
-}
-
-static bool is_limit_exceeded(const struct shared *shared, struct wide exposure)
-{
-    const struct decimal *limit = shared->settings.exposure_limit;
-    return limit != NULL && wide_compare(exposure, wide_multiply(limit->units, DECIMAL_ONE)) > 0;
 }
 
 static void render_exposure(struct text *text, const struct portfolio_totals *totals, bool limit_exceeded)
@@ -127,7 +122,7 @@ static void render_portfolio(struct request *request, const struct portfolio_que
         directory_totals(loop->reader, &whole);
     else
         whole = totals;
-    render_totals(request, question, &totals, is_limit_exceeded(loop->shared, whole.exposure));
+    render_totals(request, question, &totals, exposure_is_over(whole.exposure, loop->shared->settings.exposure_limit));
     if (question->include_positions) {
         BODY_LITERAL(&loop->body, ",\"positions\":");
         collect_render(request, whole.exposure);
