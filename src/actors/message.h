@@ -163,8 +163,9 @@ enum commit_outcome {
                         order_before is fresh */
     COMMIT_REFUSED,  /* nothing written, and nothing learned: the server does not take these values, or the row holds
                         what cannot be; counts as a try */
-    COMMIT_CONFLICT, /* the row was not at expected_version; .found holds it. Nothing was written, unless .found is this
-                        very item: then an earlier try of it was. Repeats marked and order totals refreshed too */
+    COMMIT_CONFLICT, /* the row was not at expected_version; .found holds it, repeats are marked and order totals are
+                        fresh. This try wrote nothing. If .found says what .row says, an earlier try of the same item
+                        had been committed and nobody could tell */
 };
 
 struct commit_item {

@@ -24,9 +24,11 @@ struct board {
         pending_commits; /* all shards add and subtract: executions and market events applied, not committed */
     atomic_int_fast64_t
         oldest_unacked_at_us; /* consumer: steady time at which the oldest unacknowledged delivery came; 0 none */
-    atomic_int_fast64_t instance_epoch; /* storage_prepare, once: which taking of the tables ours is; 0: unknown */
-    atomic_bool superseded;             /* committer, once: another instance has the tables; this one must end */
-    atomic_int_fast64_t progress_at_us; /* watch: steady time to which every thread is known to go round; 0: not yet */
+    atomic_int_fast64_t instance_epoch; /* storage_prepare, once: the number under which this process took the tables
+                                           (instance.h); 0: unknown */
+    atomic_bool superseded; /* committer, once: another instance has taken the tables; this process must end */
+    atomic_int_fast64_t progress_at_us; /* watch: steady time up to which every watched thread was seen to make
+                                           progress; 0: not looked at yet */
     int64_t started_wall_us;            /* service, before the threads */
     int64_t started_steady_us;
 };

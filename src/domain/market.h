@@ -17,8 +17,8 @@ struct market_event {
     uint64_t digest; /* of what was said (all inner fields, decoded): same timestamp and digest is the same event */
     uint8_t mode;    /* enum position_mode */
     uint8_t side;    /* enum side, NONE: not said */
-    uint8_t leg;     /* enum leg: by positionIdx; LEG_NONE in hedge mode: by side, and by none of both a
-                        size above zero is long, while anything else speaks of no leg: only its price counts */
+    uint8_t leg; /* enum leg, hedge mode: named by positionIdx, else by side. LEG_NONE: by neither; then a size above
+                    zero means the long leg, and without one nothing but the price counts */
 };
 
 struct market_policy {

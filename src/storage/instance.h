@@ -2,10 +2,10 @@
  * instance: one service at a time on a database's tables (contract §6, invariant 1).
  *
  * The session that writes holds an advisory lock of its own, and the lock goes with the session: who has it is the only
- * one. A second instance waits in storage_prepare(). Every taking by a starting instance raises an epoch in
- * position_manager_instance; a committer that comes back with an older epoch was overtaken meanwhile: what its process
- * holds and shows is stale, so it must end. The lock is the database's: tables in two schemas of one database count as
- * one service's. A session needs a server process of its own: behind pgbouncer that is pool_mode=session; in
+ * one. A second instance waits in storage_prepare(). Each starting instance that takes the tables raises an epoch in
+ * position_manager_instance. A committer that reconnects and finds another epoch than its own was overtaken: what its
+ * process holds and shows is stale, so it must end. The lock is the database's: tables in two schemas of one database
+ * count as one service's. A session needs a server process of its own: behind pgbouncer that is pool_mode=session; in
  * transaction mode the lock would stay with whichever server connection took it. Thread: one at a time per session.
  */
 #ifndef PM_INSTANCE_H
