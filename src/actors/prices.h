@@ -46,6 +46,7 @@ struct prices_settings {
  */
 struct prices *prices_create(const struct prices_settings *settings, struct mailbox *mailbox);
 void prices_destroy(struct prices *prices);
+/* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */
 enum status prices_start(struct prices *prices) PM_MUST_USE;
 /*
  * Gives up what it is asking for and ends the thread; nothing is sent to the shards afterwards. What they hold comes

@@ -69,7 +69,7 @@ enum status broker_link_open(struct broker_link *link, const struct broker_setti
  */
 enum status broker_link_declare(struct broker_link *link, const char *queue, enum queue_type type) PM_MUST_USE;
 
-/* Turns a reply of the library into a status and the reason. what: a literal. */
+/* Turns a reply of the library into a status and the reason. what: a literal. Fails: STATUS_LOST. */
 enum status broker_link_check(struct broker_link *link, const char *what, amqp_rpc_reply_t reply) PM_MUST_USE;
 /* Notes a reason; always returns STATUS_LOST. */
 enum status broker_link_lost(struct broker_link *link, const char *what, const char *detail, size_t detail_len);

@@ -51,7 +51,8 @@ size_t time_format(int64_t wall_us, char out[TIME_TEXT_LEN_MAX]);
  * Years 1970 to 9999. Fails: STATUS_BAD_TIME.
  */
 enum status time_parse(const char *text, size_t len, int64_t *out_us) PM_MUST_USE;
-/* The same, RFC 3339 also from the year 1 on: what is asked for may lie before anything there is. */
+/* The same, RFC 3339 also from the year 1 on: what is asked for may lie before anything there is. Fails:
+ * STATUS_BAD_TIME. */
 enum status time_parse_early(const char *text, size_t len, int64_t *out_us) PM_MUST_USE;
 
 #endif

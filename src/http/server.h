@@ -60,6 +60,7 @@ struct server_settings {
  */
 enum status server_create(const struct server_settings *settings, struct board *board, struct directory *directory,
                           struct server **out) PM_MUST_USE;
+/* Starts the loops. Fails: STATUS_UNAVAILABLE if no thread can be had; those that were started are stopped then. */
 enum status server_start(struct server *server) PM_MUST_USE;
 /* Stops listening, lets running requests finish, closes idle connections, ends the threads within deadline_ms. The
  * history goes on answering until then: it is stopped after this. */

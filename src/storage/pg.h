@@ -34,7 +34,8 @@ void pg_init(struct pg_connection *connection, const struct storage_settings *se
 
 /*
  * Connects and sets the session up: UTC, ISO dates, the given lock timeout.
- * Fails: STATUS_UNAVAILABLE (closed again, .error says why), STATUS_STOPPING. Blocks: up to PG_CONNECT_TIMEOUT_MS.
+ * Fails: STATUS_UNAVAILABLE (closed again, .error says why), STATUS_STOPPING. Blocks: up to PG_CONNECT_TIMEOUT_MS and
+ * one answer's timeout_ms; the look-up of the host's name takes what the resolver takes.
  */
 enum status pg_open(struct pg_connection *connection, int lock_timeout_ms) PM_MUST_USE;
 void pg_close(struct pg_connection *connection);
