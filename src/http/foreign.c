@@ -58,29 +58,40 @@ static void foreign_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs,
     h2o_ostream_send_next(self, req, count > 0 ? &foreign->body : NULL, count > 0 ? 1 : 0, state);
 }
 
+/* The gate goes before the body: without a key only that is told, and who has one is told the limit. */
+static enum problem judge(struct request *request, enum problem problem, const char **message)
+{
+    *message = message_of(problem);
+    if (problem != PROBLEM_TOO_LARGE || request_is_public(request))
+        return problem;
+    enum problem verdict = request_judge_key(request, message);
+    if (verdict == PROBLEM_COUNT)
+        return problem;
+    request->req->res.status = problem_code(verdict);
+    request->req->res.reason = problem_reason(verdict);
+    return verdict;
+}
+
 static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
 {
     (void)self;
     struct text text;
-    char *trace_id = h2o_mem_alloc_pool(&req->pool, TRACE_ID_LEN_MAX + 1);
-    enum problem problem = problem_of(req->res.status);
+    const char *message;
+    struct request *request = request_create(req);
     /* No handler saw it, so it is counted here; it is disposed of like all others. */
     struct connection *connection = connection_of(req);
     connection_begin(connection);
     if (req->version < 0x200 && !req->http1_is_persistent)
         connection_linger(connection);
 
-    request_trace(&req->headers, trace_id);
-    text_init(&text, h2o_mem_alloc_pool(&req->pool, FOREIGN_JSON_LEN_MAX), FOREIGN_JSON_LEN_MAX);
-    encode_error(&text, problem_word(problem), message_of(problem), trace_id, NULL);
-    pm_assert(!text.overflowed);
     req->res.headers.size = 0;
+    enum problem problem = judge(request, problem_of(req->res.status), &message);
+    text_init(&text, h2o_mem_alloc_pool(&req->pool, FOREIGN_JSON_LEN_MAX), FOREIGN_JSON_LEN_MAX);
+    encode_error(&text, problem_word(problem), message, request->trace_id, NULL);
+    pm_assert(!text.overflowed);
     req->res.content_length = text.len;
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, H2O_STRLIT("application/json"));
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
-    h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("x-trace-id"), 0, NULL, trace_id, strlen(trace_id));
-    visits_add(&loop_of(req->conn->ctx)->visits, route_index(NULL),
-               http_method_parse(req->method.base, req->method.len), req->res.status);
+    request_add_usual_headers(request, "application/json");
+    visits_add(&request->loop->visits, route_index(NULL), request->method, req->res.status);
 
     struct foreign_stream *foreign = (struct foreign_stream *)h2o_add_ostream(req, sizeof *foreign, slot);
     foreign->stream.do_send = foreign_send;

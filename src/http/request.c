@@ -1,7 +1,7 @@
 /*
- * The order in which a request is judged: connection limits, header limit, gate (unless the path is public), size of
- * the body, path, method, whether positions are loaded, and only then the route's own answer. Without a key nobody
- * learns which paths there are.
+ * The order in which a request is judged: connection limits, length said once, header limit, gate (unless the path is
+ * public), size of the body, path, method, whether positions are loaded, and only then the route's own answer. Without
+ * a key nobody learns which paths there are.
  */
 #include "request.h"
 
@@ -12,11 +12,18 @@
 #include "encode.h"
 #include "guard.h"
 #include "h2_frames.h"
+#include "head.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
 
 enum { UNAVAILABLE_RETRY_S = 1 };
+
+/* Blanks around a field's value are none of it (RFC 9110 §5.5); libh2o leaves those behind it. */
+static h2o_iovec_t without_blanks(h2o_iovec_t value)
+{
+    return value.base == NULL ? value : h2o_str_stripws(value.base, value.len);
+}
 
 void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1])
 {
@@ -29,6 +36,8 @@ void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1])
         else if (parent.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("traceparent")))
             parent = headers->entries[i].value;
     }
+    trace = without_blanks(trace);
+    parent = without_blanks(parent);
     if (trace.base != NULL && trace_id_is_sane(trace.base, trace.len)) {
         memcpy(out, trace.base, trace.len);
         out[trace.len] = '\0';
@@ -46,7 +55,7 @@ static void request_read_headers(struct request *request)
         if (name == &H2O_TOKEN_ACCEPT->buf)
             request->accept = value;
         else if (request->key.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-api-key")))
-            request->key = value;
+            request->key = without_blanks(value);
     }
     request_trace(headers, request->trace_id);
 }
@@ -80,7 +89,7 @@ static bool has_encoded_slash(const h2o_req_t *req)
     return false;
 }
 
-static struct request *request_create(h2o_req_t *req)
+struct request *request_create(h2o_req_t *req)
 {
     if (req->path.len == 0 || req->path.base[0] != '/')
         strip_authority(req);
@@ -98,7 +107,7 @@ static struct request *request_create(h2o_req_t *req)
     return request;
 }
 
-static bool pass_key(struct request *request)
+enum problem request_judge_key(struct request *request, const char **message)
 {
     struct gate *gate = request->loop->shared->gate;
     int key = request->key.base == NULL ? -1 : gate_find_key(gate, request->key.base, request->key.len);
@@ -108,31 +117,59 @@ static bool pass_key(struct request *request)
                   log_text("route", route_label(route_index(request->route))),
                   log_bool("key_given", request->key.base != NULL));
         request_add_header(request, "www-authenticate", "ApiKey realm=\"position-manager\"");
-        request_fail(request, PROBLEM_UNAUTHORIZED, "a valid API key is needed in the header X-API-Key");
-        return false;
+        *message = "a valid API key is needed in the header X-API-Key";
+        return PROBLEM_UNAUTHORIZED;
     }
     request->has_key = true;
     request->verdict = gate_take(gate, key, request->steady_us);
     if (request->verdict.allowed)
-        return true;
+        return PROBLEM_COUNT;
     metric_add(METRIC_HTTP_RATE_LIMITED, 1);
     LOG_EVENT(LOG_LEVEL_WARNING, "request_rate_limited", request->trace_id,
               log_text("route", route_label(route_index(request->route))),
               log_int("limit_per_minute", request->verdict.limit));
     request_add_retry_after(request, request->verdict.retry_after_s);
-    request_fail(request, PROBLEM_RATE_LIMITED, "more requests than this key's limit allows; see Retry-After");
-    return false;
+    *message = "more requests than this key's limit allows; see Retry-After";
+    return PROBLEM_RATE_LIMITED;
+}
+
+bool request_is_public(const struct request *request)
+{
+    return route_is_public(request->route, request->req->path_normalized.base, request->req->path_normalized.len);
+}
+
+static bool pass_key(struct request *request)
+{
+    const char *message;
+    enum problem problem = request_judge_key(request, &message);
+    if (problem != PROBLEM_COUNT)
+        request_fail(request, problem, message);
+    return problem == PROBLEM_COUNT;
+}
+
+/* libh2o keeps what the client sent until the answer is through; it begins with the head. */
+static bool has_two_lengths(const h2o_req_t *req)
+{
+    if (req->version >= 0x200 || req->entity.base == NULL)
+        return false;
+    const h2o_buffer_t *input = req->conn->callbacks->get_socket(req->conn)->input;
+    return head_says_length_twice(input->bytes, input->size);
 }
 
 static bool pass_form(struct request *request)
 {
     h2o_req_t *req = request->req;
+    if (has_two_lengths(req)) {
+        req->http1_is_persistent = 0;
+        request_fail(request, PROBLEM_VALIDATION, "the length of the body may be said only once");
+        return false;
+    }
     if (req->headers.size > GUARD_HEADERS_MAX) {
         req->http1_is_persistent = 0;
         request_fail(request, PROBLEM_VALIDATION, "more than 64 header fields");
         return false;
     }
-    if (!route_is_public(request->route, req->path_normalized.base, req->path_normalized.len) && !pass_key(request))
+    if (!request_is_public(request) && !pass_key(request))
         return false;
     if (req->entity.len > REQUEST_BODY_LEN_MAX) {
         request_fail(request, PROBLEM_TOO_LARGE, "a request body may have at most 1 MiB");

@@ -54,6 +54,7 @@ enum problem {
 };
 int problem_code(enum problem problem);
 const char *problem_word(enum problem problem);
+const char *problem_reason(enum problem problem);
 
 /* libh2o's callback for every path: gate, route, answer. */
 int on_request(h2o_handler_t *handler, h2o_req_t *req);
@@ -62,6 +63,18 @@ void on_request_disposed(h2o_logger_t *logger, h2o_req_t *req);
 
 /* Bytes that live as long as the request. */
 void *request_alloc(struct request *request, size_t size);
+
+/* A request by its head, found in its route. Lives in its own memory. */
+struct request *request_create(h2o_req_t *req);
+
+/* Whether its path needs no key. */
+bool request_is_public(const struct request *request);
+
+/*
+ * What the gate says of its key: PROBLEM_COUNT where it passes. What it costs is taken, what there is to tell of it
+ * goes into the log and the headers. Fails: PROBLEM_UNAUTHORIZED or PROBLEM_RATE_LIMITED, with *message.
+ */
+enum problem request_judge_key(struct request *request, const char **message);
 
 /* The trace id of a request by its header fields: the client's, where it gave a sane one, else a new one. */
 void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1]);
@@ -77,6 +90,8 @@ void request_send_kept(struct request *request, const struct kept_body *kept);
 /* Adds a header. name: a literal in lower case; value: lives as long as the request. */
 void request_add_header(struct request *request, const char *name, const char *value);
 void request_add_retry_after(struct request *request, uint32_t seconds);
+/* Those that every answer has. content_type: a literal. */
+void request_add_usual_headers(struct request *request, const char *content_type);
 
 /* Sends an error. message says what was wrong and what would be right. */
 void request_fail(struct request *request, enum problem problem, const char *message);

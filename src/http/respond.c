@@ -45,6 +45,11 @@ const char *problem_word(enum problem problem)
     return PROBLEMS[problem].word;
 }
 
+const char *problem_reason(enum problem problem)
+{
+    return PROBLEMS[problem].reason;
+}
+
 void *request_alloc(struct request *request, size_t size)
 {
     return h2o_mem_alloc_pool(&request->req->pool, size);
@@ -77,7 +82,7 @@ void request_add_retry_after(struct request *request, uint32_t seconds)
 }
 
 /* Those that libh2o has no token for are not looked up in its table. */
-static void request_add_usual_headers(struct request *request, const char *content_type)
+void request_add_usual_headers(struct request *request, const char *content_type)
 {
     h2o_req_t *req = request->req;
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type, strlen(content_type));

@@ -138,6 +138,16 @@ def test_a_trace_is_made_for_a_message_without_one(service, broker, asset):
     assert properties.headers["x-trace-id"]
 
 
+def test_a_body_that_is_too_large_costs_as_any_other_request(service):
+    """Although libh2o refuses it before a handler sees the request."""
+    answers = []
+    while not answers or answers[-1].status_code == 413:
+        answers.append(service.http.post("/api/v1/positions", content=bytes(1100000), headers={"X-API-Key": SMALL_KEY}))
+        assert len(answers) < 100
+        assert all(answers[-1].headers[name].isdigit() for name in LIMIT_HEADERS)
+    assert answers[-1].status_code == 429 and answers[-1].json()["error_code"] == "RATE_LIMITED" and answers[-1].headers["Retry-After"] == "1"
+
+
 def test_without_limiting_nobody_is_refused(instead):
     free = instead({"POSITION_MANAGER_RATE_LIMIT_ENABLED": "off", "POSITION_MANAGER_RATE_LIMIT_DEFAULT": "1"})
     answers = [free.get("/api/v1/positions") for _ in range(20)]

@@ -241,6 +241,23 @@ def test_a_head_that_could_be_read_in_two_ways_is_refused_and_the_connection_clo
     assert codes[:1] in ([400], [413]) and len(codes) == 1 and closed
 
 
+@pytest.mark.parametrize("headers", [["Content-Length: 5", "Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", "content-length: 5"],
+                                     ["Content-Length: 5", "Content-Length: 0"], ["Content-Length: 5", "X: y", "CONTENT-LENGTH: 5"]])
+def test_a_length_that_is_said_twice_is_refused_and_the_connection_closed(service, held, headers):
+    """Right by the one and by the other: what follows would be another request for somebody else."""
+    data = request("POST", POSITION + "/validate", *headers, body=b"0\r\n\r\n") + request("GET", "/health/live")
+    codes, heard, closed = exchange(service, data, 1)
+    assert codes == [400] and b'"VALIDATION_ERROR"' in heard and closed
+
+
+def test_blanks_around_a_value_are_none_of_it(service, held):
+    data = f"GET {POSITION} HTTP/1.1\r\nHost: x\r\nX-API-Key:\t {API_KEY} \t\r\nX-Trace-Id:  blank-1 \r\n\r\n".encode()
+    codes, heard, _ = exchange(service, data, 1)
+    assert codes == [200] and b"\r\nx-trace-id: blank-1\r\n" in heard
+    parent = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
+    assert b"\r\nx-trace-id: " + b"ab" * 16 + b"\r\n" in exchange(service, request("GET", POSITION, f"traceparent: {parent}  "), 1)[1]
+
+
 @pytest.mark.parametrize("method, headers, code", [("GET", [], 200), ("POST", ["Content-Length: 2"], 200)])
 def test_an_upgrade_to_http2_answers_the_request_on_stream_one(service, held, method, headers, code):
     path = POSITION if method == "GET" else POSITION + "/validate"

@@ -39,15 +39,17 @@ Test(http_hostile, a_large_body_is_refused_by_its_declared_length)
     static const struct {
         const char *length;
         const char *status;
-    } rows[] = {{"1048578", "HTTP/1.1 413 "},
+    } rows[] = {{"1048577", "HTTP/1.1 413 "},
                 {"99999999999", "HTTP/1.1 413 "},
                 {"-1", "HTTP/1.1 400 "},
                 {"12x", "HTTP/1.1 400 "}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char request[256];
         bool closed;
-        int len = snprintf(request, sizeof request,
-                           "POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n", rows[i].length);
+        int len =
+            snprintf(request, sizeof request,
+                     "POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nX-API-Key: " KEY "\r\nContent-Length: %s\r\n\r\n",
+                     rows[i].length);
         const char *answer = exchange(request, (size_t)len, 3000, &closed);
         cr_expect_eq(strncmp(answer, rows[i].status, 13), 0, "%s: %s", rows[i].length, answer);
         cr_expect(strstr(answer, "application/json") != NULL, "%s", rows[i].length);
@@ -58,7 +60,8 @@ Test(http_hostile, a_large_body_is_refused_by_its_declared_length)
 
 Test(http_hostile, a_client_that_sends_its_large_body_at_once_still_reads_why)
 {
-    static const char head[] = "POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nContent-Length: 3145728\r\n\r\n";
+    static const char head[] =
+        "POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nX-API-Key: " KEY "\r\nContent-Length: 3145728\r\n\r\n";
     char out[4096];
     bool closed;
     int fd = dial();
