@@ -25,7 +25,8 @@ static h2o_iovec_t without_blanks(h2o_iovec_t value)
     return value.base == NULL ? value : h2o_str_stripws(value.base, value.len);
 }
 
-void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1])
+/* Returns whether the client gave a sane one; else a new one is made. */
+static bool read_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1])
 {
     h2o_iovec_t trace = {NULL, 0};
     h2o_iovec_t parent = {NULL, 0};
@@ -41,9 +42,12 @@ void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1])
     if (trace.base != NULL && trace_id_is_sane(trace.base, trace.len)) {
         memcpy(out, trace.base, trace.len);
         out[trace.len] = '\0';
-    } else if (parent.base == NULL || !trace_from_parent(parent.base, parent.len, out)) {
-        trace_generate(out);
+        return true;
     }
+    if (parent.base != NULL && trace_from_parent(parent.base, parent.len, out))
+        return true;
+    trace_generate(out);
+    return false;
 }
 
 static void request_read_headers(struct request *request)
@@ -57,7 +61,7 @@ static void request_read_headers(struct request *request)
         else if (request->key.base == NULL && h2o_memis(name->base, name->len, H2O_STRLIT("x-api-key")))
             request->key = without_blanks(value);
     }
-    request_trace(headers, request->trace_id);
+    request->is_traced = read_trace(headers, request->trace_id);
 }
 
 /* A target in the form that is meant for proxies, http://host/path, asks for its path (RFC 9112 §3.2.2). */

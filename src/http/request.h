@@ -37,6 +37,7 @@ struct request {
     int64_t steady_us;
     h2o_iovec_t key; /* X-API-Key, base NULL: none */
     h2o_iovec_t accept;
+    bool is_traced; /* the client gave the trace id */
     char trace_id[TRACE_ID_LEN_MAX + 1];
 };
 
@@ -75,9 +76,6 @@ bool request_is_public(const struct request *request);
  * goes into the log and the headers. Fails: PROBLEM_UNAUTHORIZED or PROBLEM_RATE_LIMITED, with *message.
  */
 enum problem request_judge_key(struct request *request, const char **message);
-
-/* The trace id of a request by its header fields: the client's, where it gave a sane one, else a new one. */
-void request_trace(const h2o_headers_t *headers, char out[TRACE_ID_LEN_MAX + 1]);
 
 /* Sends an answer. body: lives as long as the request, or for ever. content_type: a literal. */
 void request_send(struct request *request, int code, const char *content_type, const char *body, size_t len);

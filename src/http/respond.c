@@ -100,7 +100,10 @@ static void request_account(struct request *request, int code)
     int64_t took_us = clock_steady_us() - request->steady_us;
     visits_add(&request->loop->visits, route_index(request->route), request->method, code);
     histogram_observe(HISTOGRAM_HTTP_SECONDS, took_us < 0 ? 0 : (uint64_t)took_us);
-    LOG_EVENT(LOG_LEVEL_DEBUG, "http_request", request->trace_id, log_text("method", http_method_word(request->method)),
+    /* Lines that somebody will look for. All of them would be many, and most say nothing. */
+    bool is_wanted = request->is_traced || request->method == METHOD_POST;
+    LOG_EVENT(is_wanted ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "http_request", request->trace_id,
+              log_text("method", http_method_word(request->method)),
               log_text("route", route_label(route_index(request->route))), log_int("code", code),
               log_int("microseconds", took_us));
 }

@@ -51,8 +51,9 @@ static void report(const struct check *check)
     const char *mode = position_mode_word((enum position_mode)check->key.mode);
     metric_add(METRIC_VALIDATIONS, 1);
     if (check->result.is_valid) {
-        LOG_EVENT(LOG_LEVEL_DEBUG, "validation_passed", check->trace_id, log_text("asset", check->key.asset),
-                  log_text("mode", mode), log_text("message", check->result.error_message));
+        LOG_EVENT(check->is_periodic ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "validation_passed", check->trace_id,
+                  log_text("asset", check->key.asset), log_text("mode", mode),
+                  log_text("message", check->result.error_message));
         return;
     }
     char stored[DECIMAL_TEXT_LEN_MAX] = "", computed[DECIMAL_TEXT_LEN_MAX] = "";

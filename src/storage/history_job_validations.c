@@ -23,7 +23,7 @@ static void compare_asset(struct history *history, struct job *job)
     static const uint8_t modes[] = {POSITION_MODE_ONE_WAY, POSITION_MODE_HEDGE};
     const char *asset = job->fold_asset;
     for (size_t i = 0; i < sizeof modes && asset[0] != '\0'; i++) {
-        struct check check = {.key.mode = modes[i]};
+        struct check check = {.key.mode = modes[i], .is_periodic = true};
         struct position position;
         struct position_context context;
         memcpy(check.key.asset, asset, sizeof check.key.asset);

@@ -56,6 +56,7 @@ struct check {
     struct position_key key;
     char trace_id[TRACE_ID_LEN_MAX + 1];
     struct decimal size, average_entry_price; /* of the position, as compared */
+    bool is_periodic;                         /* one of many, which are told of together */
     struct validation_result result;
 };
 

@@ -84,13 +84,19 @@ def test_a_validation_result_is_logged(service, broker, db, asset):
     assert event_of(service, "validation_discrepancy", asset=asset)["level"] == "WARNING"
     event_of(service, "validation_fixed", asset=asset)
     service.http.post(f"/api/v1/positions/{asset}/validate")
-    event_of(service, "validation_passed", asset=asset)
+    assert event_of(service, "validation_passed", asset=asset)["level"] == "INFO"
 
 
 def test_requests_are_logged_with_their_trace_but_not_with_what_strangers_wrote(service):
     service.http.get("/api/v1/positions?asset=A%22%0a%7b", headers={"X-Trace-Id": "trace-of-request"})
     line = event_of(service, "http_request", trace_id="trace-of-request")
-    assert (line["level"], line["method"], line["code"]) == ("DEBUG", "GET", 400) and line["route"].startswith("/api/v1/positions")
+    assert (line["level"], line["method"], line["code"]) == ("INFO", "GET", 400) and line["route"].startswith("/api/v1/positions")
+    parent = "ab" * 16
+    service.http.get("/health", headers={"traceparent": f"00-{parent}-{'cd' * 8}-01"})
+    assert event_of(service, "http_request", trace_id=parent)["level"] == "INFO"
+    for method, path, level in (("GET", "/api/v1/positions", "DEBUG"), ("POST", "/api/v1/positions/NOSUCHUSDT/snapshot", "INFO")):
+        made = service.http.request(method, path).headers["X-Trace-Id"]
+        assert event_of(service, "http_request", trace_id=made)["level"] == level
 
 
 def test_strange_bytes_make_no_second_line(service, broker):
