@@ -9,7 +9,7 @@
 #include "metrics.h"
 #include "request.h"
 
-enum { FOREIGN_JSON_LEN_MAX = 512 };
+enum { FOREIGN_JSON_LEN_MAX = 512, CODE_TOO_LARGE = 413, CODE_EXPECTATION = 417 };
 
 struct foreign_stream {
     h2o_ostream_t stream;
@@ -21,7 +21,7 @@ static enum problem problem_of(int status)
     switch (status) {
     case 404:
         return PROBLEM_NOT_FOUND;
-    case 413:
+    case CODE_TOO_LARGE:
         return PROBLEM_TOO_LARGE;
     case 500:
         return PROBLEM_INTERNAL;
@@ -58,11 +58,15 @@ static void foreign_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs,
     h2o_ostream_send_next(self, req, count > 0 ? &foreign->body : NULL, count > 0 ? 1 : 0, state);
 }
 
-/* The gate goes before the body: without a key only that is told, and who has one is told the limit. */
+/*
+ * What could be read passes the gate before anything else is told: without a key only that, and who has one is told the
+ * limit.
+ */
 static enum problem judge(struct request *request, enum problem problem, const char **message)
 {
     *message = message_of(problem);
-    if (problem != PROBLEM_TOO_LARGE || request_is_public(request))
+    const int status = request->req->res.status;
+    if ((status != CODE_TOO_LARGE && status != CODE_EXPECTATION) || request_is_public(request))
         return problem;
     enum problem verdict = request_judge_key(request, message);
     if (verdict == PROBLEM_COUNT)

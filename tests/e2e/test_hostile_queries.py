@@ -230,7 +230,8 @@ def test_expectations(service, held):
     codes, heard, closed = exchange(service, request("POST", path, "Expect: 100-continue", "Content-Length: 2000000"), 1, True)
     assert codes == [413] and b'"PAYLOAD_TOO_LARGE"' in heard and closed
     codes, heard, closed = exchange(service, request("POST", path, "Expect: a miracle", "Content-Length: 2", body=b"{}"), 1, True)
-    assert codes == [417] and b'"VALIDATION_ERROR"' in heard and closed
+    assert codes == [417] and b'"VALIDATION_ERROR"' in heard and b"\r\nratelimit-limit: " in heard and closed
+    assert exchange(service, f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\nContent-Length: 2\r\n\r\n{{}}".encode(), 1)[0] == [401]
     assert exchange(service, request("GET", POSITION, "Expect: 100-continue"), 1)[0] == [200]
 
 
