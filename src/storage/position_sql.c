@@ -41,6 +41,14 @@ const struct column position_columns[POSITION_COLUMN_COUNT] = {
     {"announcement_due", KIND_FLAG, false, 0},
 };
 
+struct table_shape {
+    bool id_is_text;
+    const char *mode_type;
+    size_t ours; /* how many of our columns are there */
+    char *foreign_names;
+    char *foreign_values;
+};
+
 static bool is_ours(const char *name)
 {
     for (size_t i = 0; i < POSITION_COLUMN_COUNT; i++) {
@@ -129,18 +137,20 @@ static void write_update(FILE *out, bool id_is_text)
     fprintf(out, " WHERE p.id = u.id%s AND coalesce(p.version::integer, 0) = u.expected", id_is_text ? "::text" : "");
 }
 
-/* foreign_names and foreign_values begin with a comma, or are empty. */
-static void write_insert(FILE *out, const char *foreign_names, const char *foreign_values)
+/* Others' part begins with a comma, or is empty. A mode that is an enumeration takes no text without being told. */
+static void write_insert(FILE *out, const struct table_shape *shape)
 {
     fputs("INSERT INTO positions (", out);
     for (size_t i = 0; i < POSITION_COLUMN_COUNT; i++)
         fprintf(out, "%s%s", i == 0 ? "" : ", ", position_columns[i].name);
-    fprintf(out, "%s) SELECT ", foreign_names);
+    fprintf(out, "%s) SELECT ", shape->foreign_names);
     for (size_t i = 0; i < POSITION_COLUMN_COUNT; i++) {
         fputs(i == 0 ? "" : ", ", out);
         write_value(out, i);
+        if (i == COLUMN_MODE)
+            fprintf(out, "::%s", shape->mode_type);
     }
-    fprintf(out, "%s FROM ", foreign_values);
+    fprintf(out, "%s FROM ", shape->foreign_values);
     write_unnest(out);
     /* Without a target: whichever unique index an older table has, a row that is in the way is a conflict, not a
      * failure. */
@@ -164,13 +174,6 @@ static const char table_query[] =
     "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid "
     "WHERE a.attrelid = to_regclass('positions') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
-struct table_shape {
-    bool id_is_text;
-    size_t ours; /* how many of our columns are there */
-    char *foreign_names;
-    char *foreign_values;
-};
-
 static enum status refuse_column(const char *name, const char *type)
 {
     LOG_EVENT(LOG_LEVEL_ERROR, "positions_table_unusable", NULL, log_text("column", name), log_text("type", type));
@@ -192,6 +195,8 @@ static enum status read_shape_rows(const PGresult *result, struct table_shape *s
             shape->ours++;
             if (strcmp(name, "id") == 0 && read_id_type(type, &shape->id_is_text) != STATUS_OK)
                 return STATUS_INVALID;
+            if (strcmp(name, "mode") == 0)
+                shape->mode_type = type;
             continue;
         }
         if (PQgetvalue(result, row, 4)[0] != 't')
@@ -234,7 +239,7 @@ static void write_statements(const struct table_shape *shape, struct position_sq
           "JOIN positions p ON p.asset = u.asset AND coalesce(p.mode::text, 'one-way') = u.mode",
           find);
     write_update(update, shape->id_is_text);
-    write_insert(insert, shape->foreign_names, shape->foreign_values);
+    write_insert(insert, shape);
     fprintf(confirm,
             "SELECT count(*) FROM unnest($1::uuid[], $2::integer[]) AS u(id, version) "
             "JOIN positions p ON p.id = u.id%s AND coalesce(p.version::integer, 0) >= u.version",

@@ -110,6 +110,21 @@ def test_an_older_table_is_completed_and_its_rows_are_kept(fresh):
     assert done.returncode == 0, done.stdout
 
 
+def test_a_mode_that_is_an_enumeration_is_written_like_a_text(fresh):
+    fresh.db.query("create type modes as enum ('one-way', 'hedge')")
+    fresh.db.query("create table positions (id uuid primary key, asset varchar(20) not null, mode modes not null, size numeric(20,8), unique (asset, mode))")
+    fresh.db.query("create table position_snapshots (id uuid primary key, position_id uuid not null, mode modes not null, created_at timestamp not null)")
+    service = fresh.service().start()
+    for mode in ("one-way", "hedge"):
+        fresh.broker.fill("BTCUSDT", "Buy", "1", "100", mode=mode)
+        service.expect("BTCUSDT", mode, version=1)
+        assert service.http.post("/api/v1/positions/BTCUSDT/snapshot", params={"mode": mode}).status_code == 201
+        fresh.broker.fill("BTCUSDT", "Buy", "1", "100", mode=mode)
+        service.expect("BTCUSDT", mode, version=2, size="2.0")
+    assert fresh.db.query("select mode::text, size from positions order by 1") == [("hedge", 2), ("one-way", 2)]
+    assert service.stop()[0] == 0
+
+
 def test_two_rows_of_one_position_stop_the_start_by_name(fresh):
     fresh.db.query("create table positions (id uuid primary key default gen_random_uuid(), asset text, mode text, size numeric)")
     fresh.db.query("insert into positions (asset, mode, size) values ('TWICEUSDT', 'one-way', 1), ('TWICEUSDT', 'one-way', 2)")
