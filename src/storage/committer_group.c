@@ -204,8 +204,7 @@ static void split_blocked(struct committer *committer, struct ranges *ranges, st
     if (count_todo(committer, range.first, range.last, &any) == 1) {
         /* A column that somebody added since: the next connection's statements fill it. */
         committer->has_stale_statements |= pg_error_is(&committer->connection, "23502");
-        committer->work[any].is_refused =
-            pg_error_is(&committer->connection, "22") || pg_error_is(&committer->connection, "23");
+        committer->work[any].is_refused = committer_is_row_refused(&committer->connection);
         hold(committer, &committer->work[any]);
     } else if (committer->lock_failures > LOCK_FAILURES_MAX)
         set_todo(committer, range.first, range.last, WORK_HELD);

@@ -44,7 +44,7 @@ struct work {
     bool row_differs;  /* from what the item expects */
     bool row_unusable; /* it holds what our types cannot */
     bool unexplained;  /* the server would not take it, and no reason is visible */
-    bool is_refused;   /* the server does not take its values (SQLSTATE classes 22 and 23) */
+    bool is_refused;   /* the server does not take its values (committer_is_row_refused()) */
 };
 
 /* A delivery about which the database is asked; .work is NULL for a lookup. */
@@ -166,6 +166,9 @@ enum attempt {
 /* Writes the items [first, last) that are WORK_TODO in one transaction. Connects where needed. lock_timeout:
  * milliseconds. */
 enum attempt committer_attempt(struct committer *committer, size_t first, size_t last, const char *lock_timeout);
+/* Whether the error says that what was to be written is not taken: by a type, a constraint, or somebody's trigger
+ * (SQLSTATE classes 21 to 23, 27, 38, 39, 44 and P0). Other rows may be. */
+bool committer_is_row_refused(const struct pg_connection *connection);
 
 /* ---- committer_refresh.c ---- */
 

@@ -300,6 +300,16 @@ static enum attempt settle_unknown(struct committer *committer)
 
 /* ---- what went wrong ---- */
 
+bool committer_is_row_refused(const struct pg_connection *connection)
+{
+    static const char *const classes[] = {"21", "22", "23", "27", "38", "39", "44", "P0"};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        if (pg_error_is(connection, classes[i]))
+            return true;
+    }
+    return false;
+}
+
 static enum attempt after_refusal(struct committer *committer)
 {
     struct pg_connection *connection = &committer->connection;
@@ -310,8 +320,8 @@ static enum attempt after_refusal(struct committer *committer)
     metric_add(METRIC_COMMIT_ROLLBACKS, 1);
     enum status status = roll_back(committer);
     memcpy(connection->sqlstate, sqlstate, sizeof sqlstate);
-    if (status == STATUS_OK && (pg_error_is(connection, "55P03") || pg_error_is(connection, "57014") ||
-                                pg_error_is(connection, "22") || pg_error_is(connection, "23")))
+    if (status == STATUS_OK &&
+        (pg_error_is(connection, "55P03") || pg_error_is(connection, "57014") || committer_is_row_refused(connection)))
         return ATTEMPT_BLOCKED;
     /* Serialization failures and deadlocks are over with the rollback. All else may have to do with this very
      * connection: a server that became read-only, a table that was altered. */

@@ -224,6 +224,28 @@ def test_a_lock_on_one_row_holds_up_that_position_only(service, broker, db, asse
     service.expect(asset, version=2)
 
 
+def test_a_trigger_that_raises_refuses_its_own_row_only(fresh):
+    service, broker = fresh.service().start(), fresh.broker
+    broker.fill("FROZENUSDT", "Buy", "1", "100")
+    service.expect("FROZENUSDT", version=1)
+    fresh.db.query("""create function nobody_may() returns trigger language plpgsql as
+                      $$ begin if new.asset = 'FROZENUSDT' then raise exception 'frozen by the risk desk'; end if; return new; end $$""")
+    fresh.db.query("create trigger nobody_may before insert or update on positions for each row execute function nobody_may()")
+    refused = fill_event("FROZENUSDT", "Buy", "1", "100")
+    body = broker.publish(ORDER_QUEUE, refused)
+    for _ in range(5):
+        broker.fill("BESIDEUSDT", "Buy", "1", "100")
+    service.expect("BESIDEUSDT", size="5.0")
+    properties, dead = wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
+    assert dead == body and properties.headers["x-reason"] == "version_conflict"
+    service.expect("FROZENUSDT", version=1, size="1.0")
+    fresh.db.query("drop trigger nobody_may on positions")
+    broker.publish(ORDER_QUEUE, refused)
+    service.expect("FROZENUSDT", version=2, size="2.0")
+    assert service.stop()[0] == 0
+    assert verify(fresh, service).returncode == 0
+
+
 def test_tries_and_their_waits_are_as_many_as_said(instead, broker, db, asset):
     impatient = instead({"POSITION_MANAGER_OPTIMISTIC_LOCK_RETRIES": "2", "POSITION_MANAGER_OPTIMISTIC_LOCK_BACKOFF_BASE": "50"})
     broker.fill(asset, "Buy", "1", "100")
