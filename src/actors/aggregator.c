@@ -88,6 +88,11 @@ static void publish(struct aggregator *aggregator, struct actor_time now)
     }
 }
 
+static bool has_news(const struct aggregator *aggregator)
+{
+    return aggregator->held_count > 0 && aggregator->portfolio != NULL;
+}
+
 int64_t aggregator_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
 {
     struct aggregator *aggregator = actor;
@@ -100,10 +105,16 @@ int64_t aggregator_receive(void *actor, struct message **batch, size_t count, st
             aggregator->portfolio = (struct portfolio_announcement *)batch[i];
         }
     }
-    if (aggregator->held_count == 0 || aggregator->portfolio == NULL)
+    if (!has_news(aggregator))
         return ACTOR_NO_DEADLINE;
     if (now.steady_us < aggregator->next_publish_us)
         return aggregator->next_publish_us;
     publish(aggregator, now);
     return ACTOR_NO_DEADLINE;
+}
+
+void aggregator_flush(struct aggregator *aggregator, struct actor_time now)
+{
+    if (has_news(aggregator))
+        publish(aggregator, now);
 }

@@ -37,6 +37,10 @@ void aggregator_destroy(struct aggregator *aggregator);
 /* actor.h; actor is the struct aggregator. */
 actor_receive_fn aggregator_receive;
 
+/* Publishes what waits for its interval at once: the last change is told also where the interval outlasts the service.
+ * Thread: any, once its own has ended. */
+void aggregator_flush(struct aggregator *aggregator, struct actor_time now);
+
 /* Whether an exposure (10^-16) is above a limit; NULL: never. Pure. Thread: any. */
 bool exposure_is_over(struct wide exposure, const struct decimal *limit);
 

@@ -539,6 +539,9 @@ static void stop_actors(void)
     for (size_t i = 0; i < service.shard_count; i++)
         actor_stop(service.shard_threads[i]);
     actor_stop(service.aggregator_thread);
+    if (!atomic_load(&service.board.superseded))
+        aggregator_flush(service.aggregator,
+                         (struct actor_time){.wall_us = clock_wall_us(), .steady_us = clock_steady_us()});
     publisher_stop(service.publisher, STOP_PART_MS);
     consumer_stop(service.consumer, STOP_PART_MS);
 }

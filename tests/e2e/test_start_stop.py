@@ -1,5 +1,6 @@
 """Health, starting before the neighbours, losing them, and stopping (contract §2.5, §7, §9)."""
 
+import json
 import re
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, POSITION_QUEUE, Proxy, wait_until
+from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, POSITION_QUEUE, Proxy, wait_until
 
 
 @pytest.fixture
@@ -157,6 +158,19 @@ def test_sigterm_turns_ready_off_and_what_is_in_flight_is_finished(plain, world,
     assert db.row(asset)["size"] == 6
     plain.start()
     plain.expect(asset, version=7, size="106.0")
+
+
+def test_the_last_change_of_the_portfolio_is_told_before_it_ends(world, broker, asset):
+    """However long the interval is: nobody may be left with older totals."""
+    service = world.service({"POSITION_MANAGER_PORTFOLIO_PUBLISH_INTERVAL_MS": 600000}).start()
+    for size in (1, 2, 3):
+        broker.market(asset, side="Buy", size=str(size), avgPrice="10", markPrice="10")
+        service.expect(asset, size=f"{size}.0")
+    totals = service.get("/api/v1/portfolio").json()
+    assert service.stop()[0] == 0
+    last = json.loads(broker.drain(PORTFOLIO_QUEUE)[-1][1])
+    for figure in ("total_exposure_usdt", "portfolio_value_usdt", "open_positions_count"):
+        assert last[figure] == totals[figure], figure
 
 
 def test_a_second_sigterm_ends_it_too(plain, broker, asset):
