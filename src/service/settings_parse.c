@@ -114,6 +114,11 @@ bool setting_is_name(const char *text, size_t len, size_t len_max)
     return true;
 }
 
+static bool is_localhost(const struct setting_row *row, const char *text)
+{
+    return row->kind == SETTING_ADDRESS && strcasecmp(text, "localhost") == 0;
+}
+
 static bool is_address(const char *text)
 {
     struct in6_addr scratch;
@@ -176,6 +181,8 @@ static bool is_text_allowed(const struct setting_row *row, const char *text)
 
 static bool parse_text(struct settings_loading *loading, const struct setting_row *row, const char *text)
 {
+    if (is_localhost(row, text))
+        text = "127.0.0.1"; /* one address to listen on, whatever the name also stands for */
     if (!is_text_allowed(row, text))
         return false;
     *(const char **)member(loading, row) = settings_keep(loading->settings, text, strlen(text));

@@ -167,7 +167,7 @@ void setting_format_allowed(const struct setting_row *row, char *out, size_t siz
         snprintf(out, size, "1 to %" PRId64 " visible ASCII characters, no blanks", row->max);
         break;
     case SETTING_ADDRESS:
-        snprintf(out, size, "an IPv4 or IPv6 address");
+        snprintf(out, size, "an IPv4 or IPv6 address, or localhost");
         break;
     case SETTING_URL:
         snprintf(out, size, "an http:// or https:// URL without user, query and fragment");

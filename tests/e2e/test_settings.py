@@ -222,7 +222,7 @@ def test_a_wrong_word_for_the_broker_is_survived_and_told(service, world, name):
 BOOLEANS = (["true", "false", "1", "0", "yes", "no", "on", "off", "TRUE", "Off"], ["perhaps", "2", "tru", "-1"])
 WHOLE = ["many", "-1", "1.5", "1e3", "0x10", "99999999999999999999"]
 VALUES = {
-    "PORT": (["1", "65535"], ["0", "65536", *WHOLE]), "HOST": (["0.0.0.0", "::1"], ["nowhere", "1.2.3", "256.1.1.1"]),
+    "PORT": (["1", "65535"], ["0", "65536", *WHOLE]), "HOST": (["0.0.0.0", "::1", "localhost"], ["nowhere", "1.2.3", "256.1.1.1"]),
     "LOG_LEVEL": (["DEBUG", "INFO", "WARNING", "ERROR"], ["LOUD"]), "SERVICE_NAME": (["x"], ["two words", "x" * 65]),
     "SHARDS": (["1"], ["0", *WHOLE]), "HTTP_THREADS": (["1"], ["0", *WHOLE]), "TLS_CERT": ([], ["/nowhere/cert.pem"]),
     "TLS_KEY": ([], ["/nowhere/key.pem"]), "SNAPSHOT_INTERVAL": (["0", "3600"], WHOLE), "SNAPSHOT_RETENTION_DAYS": (["1"], ["0", *WHOLE]),

@@ -157,6 +157,16 @@ Test(settings, what_is_set_is_taken_over)
     unlink(path);
 }
 
+Test(settings, localhost_is_an_address_to_listen_on)
+{
+    struct variable variables[] = {WITH_KEY, {PM "HOST", "LocalHost"}, {0}};
+    struct environment environment = {.variables = variables};
+    struct settings s;
+    cr_assert_eq(environment_load(&environment, &s), STATUS_OK, "%s", environment.lines[0]);
+    cr_expect_str_eq(s.host, "127.0.0.1");
+    settings_finish(&s);
+}
+
 Test(settings, booleans_have_four_words_each_in_any_case)
 {
     static const struct {
@@ -208,7 +218,7 @@ Test(settings, each_wrong_value_is_refused_by_a_line_that_names_variable_value_a
         {PM "PORT", "4800.0", "a whole number"},
         {PM "PORT", "99999999999999999999999", "a whole number"},
         {PM "PORT", "tcp://10.0.0.1:4800", "a whole number"},
-        {PM "HOST", "localhost", "an IPv4 or IPv6 address"},
+        {PM "HOST", "local.host", "an IPv4 or IPv6 address, or localhost"},
         {PM "HOST", "1.2.3", "an IPv4 or IPv6 address"},
         {PM "HOST", "[::1]", "an IPv4 or IPv6 address"},
         {PM "SHARDS", "0", "a whole number from 1 to "},
