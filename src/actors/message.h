@@ -160,7 +160,7 @@ enum { COMMIT_ITEMS_MAX = 512 };
 enum commit_outcome {
     COMMIT_DONE,     /* durable */
     COMMIT_REDO,     /* nothing of this item was written: repeats are marked (identity_known); where looked_up is set,
-                        order_before is fresh */
+                        order_before is fresh. Of a .reload: the row is at expected_version */
     COMMIT_REFUSED,  /* nothing written, and nothing learned: the server does not take these values, or the row holds
                         what cannot be; counts as a try */
     COMMIT_CONFLICT, /* the row was not at expected_version; .found holds it, repeats are marked and order totals are
@@ -172,6 +172,7 @@ struct commit_item {
     struct position row;      /* the state to write */
     int32_t expected_version; /* of the row in the table */
     bool insert;              /* the row should not be there yet */
+    bool reload;              /* nothing is to be written: only what the row holds by now is asked for */
     struct delivery
         *deliveries; /* chain by head.next, in order; with journal notes and, where an order is named, fills */
     struct journal_note external; /* .wanted: a change found to be someone else's, journalled before the deliveries */

@@ -43,6 +43,8 @@ static void add_item(struct shard *shard, struct work *work)
     item->row = work->now;
     item->expected_version = work->base.version;
     item->insert = !work->row_exists;
+    item->reload = work->base_is_old;
+    work->base_is_old = false;
     item->external = work->external;
     item->entry = work;
     item->outcome = COMMIT_REDO;
@@ -330,6 +332,19 @@ static bool is_written_already(const struct commit_item *item)
     return true;
 }
 
+/* What was known of the row, and of its events' orders, is old. */
+static void start_from_found(struct shard *shard, struct work *work, const struct commit_item *item)
+{
+    for (struct delivery *delivery = work->pending.first; delivery != NULL; delivery = delivery_next(delivery)) {
+        if (delivery->kind == DELIVERY_EXECUTION && delivery->order != NULL)
+            order_forget(delivery->order);
+        delivery->looked_up = false;
+    }
+    refresh_orders(&work->in_flight);
+    orders_drop_cached(shard->orders);
+    take_found(shard, work, item);
+}
+
 static void commit_conflict(struct shard *shard, struct work *work, const struct commit_item *item)
 {
     if (is_written_already(item)) {
@@ -343,15 +358,16 @@ static void commit_conflict(struct shard *shard, struct work *work, const struct
               log_int("found_version", item->found_exists ? item->found.version : -1),
               log_int("tries", work->conflict_tries),
               log_bool("given_up", work->conflict_tries > shard->settings.conflict_tries_max));
-    for (struct delivery *delivery = work->pending.first; delivery != NULL; delivery = delivery_next(delivery)) {
-        if (delivery->kind == DELIVERY_EXECUTION && delivery->order != NULL)
-            order_forget(delivery->order);
-        delivery->looked_up = false;
-    }
-    refresh_orders(&work->in_flight);
-    orders_drop_cached(shard->orders);
-    take_found(shard, work, item);
+    start_from_found(shard, work, item);
     try_again(shard, work);
+    work->base_is_old = work->not_before_us > shard->now.steady_us;
+}
+
+/* After a back-off: the row has changed once more meanwhile. The try that was waited for begins from there. */
+static void reload_found(struct shard *shard, struct work *work, const struct commit_item *item)
+{
+    start_from_found(shard, work, item);
+    shard_rebuild(shard, work);
 }
 
 /* The row cannot be written as it is, for a reason of the database's or of somebody's hand in it. */
@@ -384,7 +400,7 @@ void shard_handle_commit(struct shard *shard, struct commit_request *request)
             commit_refused(shard, work);
             break;
         case COMMIT_CONFLICT:
-            commit_conflict(shard, work, item);
+            (item->reload ? reload_found : commit_conflict)(shard, work, item);
             break;
         }
         shard_work_unpin(shard, work);

@@ -40,6 +40,7 @@ struct work {
 
     uint32_t conflict_tries;
     int64_t not_before_us; /* steady: no commit earlier (back-off after a conflict) */
+    bool base_is_old;      /* found before a back-off: to be asked for again before anything is written */
 
     bool announce_due; /* a committed change, or a repeat, has not been announced */
     bool announcing;   /* an announcement of it is unconfirmed */

@@ -71,6 +71,15 @@ static void forget_suspect(struct committer *committer, const struct uuid *id)
         *suspect = committer->suspects[--committer->suspect_count];
 }
 
+/* Those of which only the row is asked for are told of it when the others are committed. */
+static void set_reloads_aside(struct committer *committer)
+{
+    for (size_t i = 0; i < committer->work_count; i++) {
+        if (committer->work[i].item->reload)
+            committer->work[i].state = WORK_SET_ASIDE;
+    }
+}
+
 /* Sets those aside that are known to be in the way. */
 static void screen(struct committer *committer)
 {
@@ -79,7 +88,7 @@ static void screen(struct committer *committer)
     const int64_t now_us = clock_steady_us();
     for (size_t i = 0; i < committer->work_count; i++) {
         const struct suspect *suspect = find_suspect(committer, &committer->work[i].item->row.id);
-        if (suspect != NULL)
+        if (suspect != NULL && committer->work[i].state == WORK_TODO)
             committer->work[i].state = suspect->until_us > now_us ? WORK_HELD : WORK_TRIAL;
     }
 }
@@ -342,6 +351,7 @@ void committer_run_group(struct committer *committer)
 {
     committer->lock_failures = 0;
     sort_work(committer->work, committer->work_count);
+    set_reloads_aside(committer);
     screen(committer);
     enum status status = run_ranges(committer, 0, committer->work_count, GROUP_LOCK_TIMEOUT);
     if (status == STATUS_OK)

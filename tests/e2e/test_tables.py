@@ -283,6 +283,35 @@ def test_the_waits_between_tries_double(instead, broker, db, asset):
     assert patient.stop()[0] == 0
 
 
+def test_a_row_that_changes_during_the_wait_is_reloaded_after_it(instead, broker, db, asset):
+    """Whoever changes a row again within each back-off would otherwise win every time."""
+    patient = instead({"POSITION_MANAGER_OPTIMISTIC_LOCK_RETRIES": "2", "POSITION_MANAGER_OPTIMISTIC_LOCK_BACKOFF_BASE": "500"})
+    broker.fill(asset, "Buy", "1", "100")
+    patient.expect(asset, version=1)
+    changes = 0
+
+    def change():
+        nonlocal changes
+        changes += 1
+        db.query("update positions set fees_paid = fees_paid + 1, version = version + 1 where asset = %s", asset)
+
+    def conflicts():
+        return sum(line["event"] == "position_conflict" and line.get("asset") == asset for line in patient.log())
+
+    change()
+    broker.publish(ORDER_QUEUE, fill_event(asset, "Buy", "1", "100"))
+
+    def is_over():
+        if conflicts() == changes:
+            change()
+        return patient.position(asset)["size"] == "2.0" or broker.depth(DEAD_LETTER_QUEUE) > 0
+    wait_until(is_over)
+    assert broker.get(DEAD_LETTER_QUEUE) is None
+    patient.expect(asset, size="2.0", version=2 + changes, fees_paid=f"{changes}.00")
+    assert conflicts() == 1
+    assert patient.stop()[0] == 0
+
+
 # ---- the journal ----
 
 def test_the_journal_explains_every_figure(service, world, broker, db, asset):

@@ -124,7 +124,7 @@ static void tell_found(struct world *world, struct commit_item *item, enum commi
     item->found = row->position;
     if (outcome == COMMIT_CONFLICT)
         row->known_version = row->position.version;
-    row->setbacks += outcome != COMMIT_REDO;
+    row->setbacks += outcome != COMMIT_REDO && !item->reload;
     world->conflict_count += outcome == COMMIT_CONFLICT;
 }
 
@@ -139,13 +139,15 @@ static void commit(struct world *world, struct commit_request *request)
         struct world_row *row = &world->rows[world_row_index(item->row.asset, item->row.mode)];
         bool at_version = item->insert ? !row->exists : row->exists && row->position.version == item->expected_version;
         world->repeat_count += repeats[i];
-        if (row->refuse_next && at_version)
+        if (item->reload)
+            tell_found(world, item, at_version ? COMMIT_REDO : COMMIT_CONFLICT);
+        else if (row->refuse_next && at_version)
             tell_found(world, item, COMMIT_REFUSED);
         else if (at_version && !repeats[i])
             write_item(world, request->shard, item);
         else
             tell_found(world, item, at_version ? COMMIT_REDO : COMMIT_CONFLICT);
-        row->refuse_next = false;
+        row->refuse_next = row->refuse_next && item->reload;
     }
     for (size_t i = 0; i < request->count; i++)
         if (request->items[i].outcome != COMMIT_DONE)
