@@ -1,6 +1,7 @@
 """Logs (contract §8): one JSON object a line, an event of its own for everything that matters, and no secret ever."""
 
 import json
+import os
 import re
 import time
 
@@ -158,3 +159,23 @@ def test_a_log_that_nobody_reads_holds_nothing_up(world, service, broker, asset,
         drained.communicate(timeout=20)
         service.start()
     assert drained.returncode == 0
+
+
+def test_without_standard_output_the_log_goes_nowhere_else(world, service, broker, asset):
+    """A closed descriptor's number would otherwise go to a connection, and the log with it."""
+    import subprocess
+    assert service.stop()[0] == 0
+    other = world.service({"POSITION_MANAGER_LOG_LEVEL": "DEBUG"})
+    other.process = subprocess.Popen(["/bin/sh", "-c", f"exec '{world.binary}' <&- >&- 2>&-"], env=other.environment)
+    world.services.append(other)
+    other.log_path.write_text("")
+    try:
+        other.wait_healthy()
+        for standard in (0, 1, 2):
+            assert os.readlink(f"/proc/{other.process.pid}/fd/{standard}") == "/dev/null"
+        broker.fill(asset, "Buy", "1", "100", executed_at=rfc3339(PAST))
+        other.expect(asset, version=1)
+        assert other.stop()[0] == 0
+    finally:
+        other.kill()
+        service.start()
