@@ -33,4 +33,12 @@ struct board {
     int64_t started_steady_us;
 };
 
+/* Whether the broker is there both ways. Nothing is consumed before positions are loaded: until then publishing tells.
+ */
+static inline bool board_queue_is_connected(const struct board *board)
+{
+    const bool inbound = atomic_load(&board->inbound_connected) || !atomic_load(&board->positions_loaded);
+    return inbound && atomic_load(&board->outbound_connected);
+}
+
 #endif

@@ -54,7 +54,7 @@ void answer_health(struct request *request)
 {
     struct board *board = request->loop->shared->board;
     bool database = atomic_load(&board->database_connected);
-    bool queue = atomic_load(&board->inbound_connected) && atomic_load(&board->outbound_connected);
+    bool queue = board_queue_is_connected(board);
     bool is_healthy = database && queue && atomic_load(&board->positions_loaded);
     struct text text;
     text_init(&text, request_alloc(request, HEALTH_JSON_LEN_MAX), HEALTH_JSON_LEN_MAX);

@@ -287,7 +287,7 @@ size_t metrics_render_json(void *context, char **out)
     if (page == NULL)
         return 0;
     int now_len = (int)time_format(clock_wall_us(), now);
-    bool is_queue_connected = load_flag(&board->inbound_connected) != 0 && load_flag(&board->outbound_connected) != 0;
+    bool is_queue_connected = board_queue_is_connected(board);
     fprintf(page,
             "{\"timestamp\":\"%.*s\",\"database_connected\":%s,\"queue_connected\":%s,\"portfolio_cache_hit_rate\":",
             now_len, now, bool_word(load_flag(&board->database_connected) != 0), bool_word(is_queue_connected));

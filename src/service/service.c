@@ -444,11 +444,17 @@ static void make_parts(const struct settings *settings)
     make_survey();
 }
 
-/* Loads what is stored, then starts the actors from the disk's end to the broker's. */
+/*
+ * Loads what is stored, then starts the actors from the disk's end to the broker's. The publisher is there before them:
+ * while PostgreSQL is waited for it tells whether the broker is there.
+ */
 static enum status start_actors(void)
 {
+    enum status status = publisher_start(service.publisher);
+    if (status != STATUS_OK)
+        return status;
     signals_block(false); /* a stop must get through while PostgreSQL is waited for */
-    enum status status = storage_prepare(&service.storage, &service.board, load_position, NULL);
+    status = storage_prepare(&service.storage, &service.board, load_position, NULL);
     signals_block(true);
     if (status != STATUS_OK)
         return status;
@@ -461,7 +467,7 @@ static enum status start_actors(void)
     if (status == STATUS_OK) {
         service.aggregator_thread =
             actor_start("aggregator", service.aggregator, aggregator_receive, service.aggregator_mailbox);
-        status = service.aggregator_thread == NULL ? STATUS_UNAVAILABLE : publisher_start(service.publisher);
+        status = service.aggregator_thread == NULL ? STATUS_UNAVAILABLE : STATUS_OK;
     }
     if (status == STATUS_OK)
         status = consumer_start(service.consumer);
@@ -566,6 +572,10 @@ static int run(void)
         signals_bound_stop(STOP_ALARM_S);
         watch_stopping(service.watch);
         stop_actors();
+    } else {
+        if (status == STATUS_STOPPING)
+            signals_bound_stop(STOP_ALARM_S);
+        publisher_stop(service.publisher, 0);
     }
     signals_block(false);
     server_stop(service.server, STOP_PART_MS);

@@ -112,7 +112,7 @@ static void turn(struct watch *watch)
         .stage = watch->stage,
         .is_live = now_us - oldest_us < BOARD_LIVE_WITHIN_US,
         .database_connected = atomic_load(&board->database_connected),
-        .queue_connected = atomic_load(&board->inbound_connected) && atomic_load(&board->outbound_connected),
+        .queue_connected = board_queue_is_connected(board),
     };
     tell_log(watch, !facts.is_live, name);
     (void)notify_tell(&watch->notify, &facts);

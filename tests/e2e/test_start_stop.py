@@ -82,6 +82,22 @@ def test_it_starts_before_its_neighbours(behind_proxies, broker, database_proxy,
     service.expect(asset, version=1)
 
 
+def test_a_broker_that_is_there_is_told_while_the_database_is_not(behind_proxies, broker_proxy, database_proxy):
+    service = behind_proxies
+    broker_proxy.open()
+    service.start(healthy=False)
+    service.wait_answering()
+    wait_until(lambda: health(service)[1]["queue_connected"])
+    status, body = health(service)
+    assert (status, body["status"], body["database_connected"]) == (503, "unhealthy", False)
+    broker_proxy.close()
+    wait_until(lambda: not health(service)[1]["queue_connected"])
+    broker_proxy.open()
+    wait_until(lambda: health(service)[1]["queue_connected"])
+    status, seconds = service.stop()
+    assert status == 0 and seconds < 10
+
+
 def test_it_stops_while_its_neighbours_are_away(behind_proxies):
     behind_proxies.start(healthy=False)
     behind_proxies.wait_answering()
