@@ -28,7 +28,10 @@ static bool is_notional_in_range(struct wide notional)
     return wide_compare(notional, limit) <= 0 && wide_compare(notional, wide_negate(limit)) >= 0;
 }
 
-/* A flat event's own quantity, price and fees add to the order's total (contract §3.2, "Flat, incremental"). */
+/*
+ * A flat event's own quantity, price and fees add to the order's total (contract §3.2, "Flat, incremental"). It stands
+ * for itself: a total that has grown beyond what one figure may be is no reason to refuse it.
+ */
 static enum status take_increment(const struct execution *execution, const struct order_total *before,
                                   struct fill *fill, struct order_total *after)
 {
@@ -38,9 +41,9 @@ static enum status take_increment(const struct execution *execution, const struc
     fill->notional = wide_multiply(execution->quantity.units, execution->price.units);
     fill->fees = decimal_or_zero(execution->fees);
     after->notional = wide_add(before->notional, fill->notional);
-    if (decimal_add(before->filled, fill->quantity, &after->filled) != STATUS_OK)
-        return STATUS_OUT_OF_RANGE;
-    return decimal_add(before->fees, fill->fees, &after->fees);
+    after->filled = decimal_from_units(before->filled.units + fill->quantity.units);
+    after->fees = decimal_from_units(before->fees.units + fill->fees.units);
+    return STATUS_OK;
 }
 
 /*
@@ -58,9 +61,9 @@ static enum status take_totals(const struct execution *execution, const struct o
     after->notional = wide_multiply(execution->quantity.units, execution->price.units);
     after->fees = decimal_is_none(execution->fees) ? before->fees : execution->fees;
     fill->notional = wide_subtract(after->notional, before->notional);
-    if (decimal_subtract(after->filled, before->filled, &fill->quantity) != STATUS_OK)
-        return STATUS_OUT_OF_RANGE;
-    return decimal_subtract(after->fees, before->fees, &fill->fees);
+    fill->quantity = decimal_from_units(after->filled.units - before->filled.units);
+    fill->fees = decimal_from_units(after->fees.units - before->fees.units);
+    return decimal_is_in_range(fill->fees.units) ? STATUS_OK : STATUS_OUT_OF_RANGE;
 }
 
 enum status fill_from_execution(const struct execution *execution, const struct order_total *before, struct fill *out,

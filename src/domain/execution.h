@@ -24,7 +24,7 @@ struct execution {
     bool reduce_only;
 };
 
-/* What one order has contributed so far, by events of either shape. */
+/* What one order has contributed so far, by events of either shape. Sums: they may be beyond a decimal's range. */
 struct order_total {
     struct wide notional; /* sum of quantity x price, exact, 10^-16 */
     struct decimal filled;
@@ -46,8 +46,8 @@ struct fill {
  * What an execution adds to what its order had contributed; *after is the order's total then.
  * An incremental execution adds itself. A cumulative one adds the increase, at the price that makes the totals come
  * out. before and after may be the same object; on failure neither out nor after is touched. Fails: STATUS_REPEAT (a
- * cumulative total that did not increase), STATUS_NOT_POSITIVE (no quantity or no price), STATUS_OUT_OF_RANGE (also
- * where no order can have the totals said).
+ * cumulative total that did not increase), STATUS_NOT_POSITIVE (no quantity or no price), STATUS_OUT_OF_RANGE (a
+ * cumulative one only: the fees that are new do not fit; or the stored notional is one that no order can have).
  */
 enum status fill_from_execution(const struct execution *execution, const struct order_total *before, struct fill *out,
                                 struct order_total *after) PM_MUST_USE;
