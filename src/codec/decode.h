@@ -28,7 +28,7 @@ struct decoded {
         struct execution execution;
         struct market_event market;
     } said;
-    const char *field; /* on refusal: a literal that names the field ("order.filled_quantity"), or NULL */
+    const char *field; /* on refusal: a literal that names the field ("filled_quantity"), or NULL */
 };
 
 /* How assets look (POSITION_MANAGER_ASSET_PATTERN, POSIX extended). The default is matched without regexec. */

@@ -54,13 +54,11 @@
 #define ROOT_INDEX(id, name)  ROOT_##id,
 #define ORDER_INDEX(id, name) ORDER_##id,
 #define NAME(id, name)        name,
-#define ORDER_LABEL(id, name) "order." name,
 
 enum { ROOT_FIELDS(ROOT_INDEX) ROOT_COUNT };
 enum { ORDER_FIELDS(ORDER_INDEX) ORDER_COUNT };
 static const char *const root_names[ROOT_COUNT] = {ROOT_FIELDS(NAME)};
 static const char *const order_names[ORDER_COUNT] = {ORDER_FIELDS(NAME)};
-static const char *const order_labels[ORDER_COUNT] = {ORDER_FIELDS(ORDER_LABEL)};
 
 /* What json_members found; the places point into it. */
 struct members {
@@ -72,7 +70,8 @@ struct members {
 struct places {
     struct field event_type, order, trace_id, execution_id, event_id, order_id, asset, side, quantity, price, fees,
         mode, position_side, position_index, reduce_only, executed_at;
-    bool is_nested, is_dry_run;
+    struct field is_dry_run, is_dry_run_outside; /* the order's own, and what stands beside a nested order */
+    bool is_nested;
 };
 
 /* What an event_type means for a nested message. */
@@ -137,8 +136,9 @@ static void places_of_flat(const struct fields *root, struct places *places)
         .position_index = fields_pick(root, ROOT_POSITION_INDEX, 1),
         .reduce_only = fields_pick(root, ROOT_REDUCE_ONLY, 1),
         .executed_at = fields_pick(root, ROOT_EXECUTED_AT, 2),
+        .is_dry_run = fields_pick(root, ROOT_IS_DRY_RUN, 1),
+        .is_dry_run_outside = fields_pick(root, ROOT_IS_DRY_RUN, 1),
         .is_nested = false,
-        .is_dry_run = field_is_true(fields_pick(root, ROOT_IS_DRY_RUN, 1)),
     };
 }
 
@@ -161,9 +161,9 @@ static void places_of_nested(const struct fields *root, const struct fields *ord
             field_or(fields_pick(order, ORDER_POSITION_INDEX, 1), fields_pick(root, ROOT_POSITION_INDEX, 1)),
         .reduce_only = field_or(fields_pick(order, ORDER_REDUCE_ONLY, 1), fields_pick(root, ROOT_REDUCE_ONLY, 1)),
         .executed_at = field_or(fields_pick(order, ORDER_EXECUTED_AT, 1), fields_pick(root, ROOT_EXECUTED_AT_2, 1)),
+        .is_dry_run = fields_pick(order, ORDER_IS_DRY_RUN, 1),
+        .is_dry_run_outside = fields_pick(root, ROOT_IS_DRY_RUN, 1),
         .is_nested = true,
-        .is_dry_run = field_is_true(fields_pick(order, ORDER_IS_DRY_RUN, 1)) ||
-                      field_is_true(fields_pick(root, ROOT_IS_DRY_RUN, 1)),
     };
 }
 
@@ -179,6 +179,18 @@ static enum status check_event_type(struct field field, bool is_nested, struct d
     if (status == STATUS_OK && meaning == EVENT_NO_FILL)
         return STATUS_IGNORED;
     return status;
+}
+
+/* Dry runs are ignored. Whether it is one has to be legible: else a trial would be counted, or a fill be lost. */
+static enum status check_dry_run(const struct places *places, struct decoded *out)
+{
+    bool is_dry_run, outside;
+    enum status status = decode_flag(places->is_dry_run, STATUS_WRONG_EVENT_TYPE, out, &is_dry_run);
+    if (status == STATUS_OK)
+        status = decode_flag(places->is_dry_run_outside, STATUS_WRONG_EVENT_TYPE, out, &outside);
+    if (status != STATUS_OK)
+        return status;
+    return is_dry_run || outside ? STATUS_IGNORED : STATUS_OK;
 }
 
 /* All that is required is there; only then are values looked at. A cumulative price is required by its quantity. */
@@ -217,8 +229,7 @@ static enum status read_stance(const struct places *places, struct decoded *out)
         if (leg != LEG_NONE && execution->mode == POSITION_MODE_HEDGE)
             execution->leg = leg;
     }
-    execution->reduce_only = field_is_true(places->reduce_only);
-    return STATUS_OK;
+    return decode_flag(places->reduce_only, STATUS_BAD_SIDE, out, &execution->reduce_only);
 }
 
 /* An order's total may still be zero, and then has no price; an execution of its own has both. */
@@ -292,7 +303,7 @@ static enum status read_execution(const struct places *places, int64_t arrival_u
 static void find_places(const struct json_value *message, struct members *members, struct places *places)
 {
     json_members(message, root_names, ROOT_COUNT, members->root);
-    struct fields root = {members->root, root_names}, order = {members->order, order_labels};
+    struct fields root = {members->root, root_names}, order = {members->order, order_names};
     struct field order_field = fields_pick(&root, ROOT_ORDER, 1);
     if (order_field.value->kind == JSON_OBJECT)
         json_members(order_field.value, order_names, ORDER_COUNT, members->order);
@@ -328,9 +339,9 @@ enum status decode_execution(const char *body, size_t len, const char *message_i
         return status;
     if (places.is_nested && places.order.value->kind != JSON_OBJECT)
         return decoded_refuse(out, STATUS_MISSING_FIELD, places.order.label);
-    if (places.is_dry_run)
-        return STATUS_IGNORED;
-    status = check_required(&places, out);
+    status = check_dry_run(&places, out);
+    if (status == STATUS_OK)
+        status = check_required(&places, out);
     if (status != STATUS_OK)
         return status;
     if (asset_status != STATUS_OK)

@@ -64,17 +64,6 @@ static bool is_word(const char *text, size_t len, const char *word)
     return word[len] == '\0';
 }
 
-bool field_is_true(struct field field)
-{
-    char scratch[SCRATCH_LEN_MAX];
-    const char *text;
-    size_t len;
-    if (field.value->kind == JSON_TRUE)
-        return true;
-    return field_is_said(field) && field_text(field, scratch, &text, &len) &&
-           (is_word(text, len, "true") || is_word(text, len, "1"));
-}
-
 enum status decode_open(const char *body, size_t len, struct decoded *out, struct json_value *root)
 {
     memset(out, 0, sizeof *out);
@@ -119,6 +108,19 @@ enum status decode_word(struct field field, const struct word *words, size_t cou
         }
     }
     return decoded_refuse(out, otherwise, field.label);
+}
+
+enum status decode_flag(struct field field, enum status otherwise, struct decoded *out, bool *flag)
+{
+    static const struct word words[] = {{"true", true},   {"1", true},  {"yes", true}, {"on", true},   {"t", true},
+                                        {"false", false}, {"0", false}, {"no", false}, {"off", false}, {"f", false}};
+    *flag = field.value->kind == JSON_TRUE;
+    if (*flag || field.value->kind == JSON_FALSE || !field_is_said(field))
+        return STATUS_OK;
+    uint8_t meaning = false;
+    enum status status = decode_word(field, words, sizeof words / sizeof words[0], otherwise, out, &meaning);
+    *flag = meaning != 0;
+    return status;
 }
 
 enum status decode_decimal(struct field field, enum decimal_excess excess, struct decoded *out, struct decimal *value)

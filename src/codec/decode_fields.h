@@ -37,8 +37,6 @@ bool field_is_said(struct field field);
 struct field fields_pick(const struct fields *fields, size_t first, size_t count);
 /* a if it is said, else b. */
 struct field field_or(struct field a, struct field b);
-/* true, "true", "1" and 1; anything else is false. */
-bool field_is_true(struct field field);
 /* Said, and a string or a number, which is all that can name something. */
 bool field_is_id(struct field field);
 
@@ -56,6 +54,8 @@ void decode_trace_id(struct field field, struct decoded *out);
 /* Looks a string up, in any case of letters. Fails: `otherwise`. */
 enum status decode_word(struct field field, const struct word *words, size_t count, enum status otherwise,
                         struct decoded *out, uint8_t *meaning) PM_MUST_USE;
+/* true/false/1/0/yes/no/on/off/t/f, in any case of letters; not said: false. Fails: `otherwise`. */
+enum status decode_flag(struct field field, enum status otherwise, struct decoded *out, bool *flag) PM_MUST_USE;
 /* Fails: STATUS_BAD_NUMBER, STATUS_OUT_OF_RANGE. */
 enum status decode_decimal(struct field field, enum decimal_excess excess, struct decoded *out,
                            struct decimal *value) PM_MUST_USE;

@@ -152,7 +152,8 @@ static const struct stance_row stance_rows[] = {
     {"\"mode\":\"hedge\",\"reduce_only\":\"True\"", POSITION_MODE_HEDGE, LEG_NONE, true},
     {"\"mode\":\"hedge\",\"reduce_only\":1", POSITION_MODE_HEDGE, LEG_NONE, true},
     {"\"mode\":\"hedge\",\"reduce_only\":\"false\"", POSITION_MODE_HEDGE, LEG_NONE, false},
-    {"\"mode\":\"hedge\",\"reduce_only\":{}", POSITION_MODE_HEDGE, LEG_NONE, false},
+    {"\"mode\":\"hedge\",\"reduce_only\":\"yes\"", POSITION_MODE_HEDGE, LEG_NONE, true},
+    {"\"mode\":\"hedge\",\"reduce_only\":null", POSITION_MODE_HEDGE, LEG_NONE, false},
     {"\"mode\":\"hedge\",\"position_side\":\"LONG\"", POSITION_MODE_HEDGE, LEG_LONG, false},
     {"\"mode\":\"hedge\",\"position_side\":\"sell\"", POSITION_MODE_HEDGE, LEG_SHORT, false},
     {"\"mode\":\"hedge\",\"position_side\":\"Buy\",\"positionIdx\":2", POSITION_MODE_HEDGE, LEG_LONG, false},
@@ -239,7 +240,7 @@ Test(decode_execution, a_flat_execution_that_says_nonsense_is_refused_by_name)
         {"\"timestamp\":\"noon\"", STATUS_BAD_TIME, "timestamp"},
         {"\"order\":5", STATUS_WRONG_EVENT_TYPE, "event_type"},
         {"\"order\":5,\"event_type\":\"filled\"", STATUS_MISSING_FIELD, "order"},
-        {"\"order\":{},\"event_type\":\"filled\"", STATUS_MISSING_FIELD, "order.order_id"},
+        {"\"order\":{},\"event_type\":\"filled\"", STATUS_MISSING_FIELD, "order_id"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct decoded out;
@@ -262,30 +263,30 @@ Test(decode_execution, a_nested_execution_that_says_nonsense_is_refused_by_name)
         {"", "\"event_type\":\"order_executed\"", STATUS_WRONG_EVENT_TYPE, "event_type"},
         {"", "\"event_type\":1", STATUS_WRONG_EVENT_TYPE, "event_type"},
         {"", "\"event_type\":\"\"", STATUS_MISSING_FIELD, "event_type"},
-        {"\"order_id\":null", "", STATUS_MISSING_FIELD, "order.order_id"},
-        {"\"order_id\":\"\"", "", STATUS_MISSING_FIELD, "order.order_id"},
-        {"\"order_id\":{}", "\"order_id\":\"outer\"", STATUS_MISSING_FIELD, "order.order_id"},
-        {"\"asset\":null", "\"asset\":\"BTCUSDT\"", STATUS_MISSING_FIELD, "order.asset"},
-        {"\"asset\":\"X\"", "", STATUS_BAD_ASSET, "order.asset"},
-        {"\"side\":null", "", STATUS_MISSING_FIELD, "order.side"},
-        {"\"side\":\"hold\"", "", STATUS_BAD_SIDE, "order.side"},
-        {"\"filled_quantity\":null", "", STATUS_MISSING_FIELD, "order.filled_quantity"},
-        {"\"filled_quantity\":\"x\"", "", STATUS_BAD_NUMBER, "order.filled_quantity"},
-        {"\"filled_quantity\":\"0.123456789\"", "", STATUS_BAD_NUMBER, "order.filled_quantity"},
-        {"\"filled_quantity\":\"-1\"", "", STATUS_NOT_POSITIVE, "order.filled_quantity"},
-        {"\"filled_quantity\":\"10000000000000\"", "", STATUS_OUT_OF_RANGE, "order.filled_quantity"},
-        {"\"average_price\":null", "", STATUS_MISSING_FIELD, "order.average_price"},
-        {"\"average_price\":\"x\"", "", STATUS_BAD_NUMBER, "order.average_price"},
-        {"\"average_price\":\"0\"", "", STATUS_NOT_POSITIVE, "order.average_price"},
-        {"\"average_price\":\"0.000000001\"", "", STATUS_NOT_POSITIVE, "order.average_price"},
-        {"\"average_price\":\"-1\",\"filled_quantity\":0", "", STATUS_NOT_POSITIVE, "order.average_price"},
-        {"\"average_price\":\"999999999999.999999996\"", "", STATUS_OUT_OF_RANGE, "order.average_price"},
-        {"\"fees\":\"x\"", "", STATUS_BAD_NUMBER, "order.fees"},
-        {"\"mode\":\"x\"", "", STATUS_BAD_MODE, "order.mode"},
+        {"\"order_id\":null", "", STATUS_MISSING_FIELD, "order_id"},
+        {"\"order_id\":\"\"", "", STATUS_MISSING_FIELD, "order_id"},
+        {"\"order_id\":{}", "\"order_id\":\"outer\"", STATUS_MISSING_FIELD, "order_id"},
+        {"\"asset\":null", "\"asset\":\"BTCUSDT\"", STATUS_MISSING_FIELD, "asset"},
+        {"\"asset\":\"X\"", "", STATUS_BAD_ASSET, "asset"},
+        {"\"side\":null", "", STATUS_MISSING_FIELD, "side"},
+        {"\"side\":\"hold\"", "", STATUS_BAD_SIDE, "side"},
+        {"\"filled_quantity\":null", "", STATUS_MISSING_FIELD, "filled_quantity"},
+        {"\"filled_quantity\":\"x\"", "", STATUS_BAD_NUMBER, "filled_quantity"},
+        {"\"filled_quantity\":\"0.123456789\"", "", STATUS_BAD_NUMBER, "filled_quantity"},
+        {"\"filled_quantity\":\"-1\"", "", STATUS_NOT_POSITIVE, "filled_quantity"},
+        {"\"filled_quantity\":\"10000000000000\"", "", STATUS_OUT_OF_RANGE, "filled_quantity"},
+        {"\"average_price\":null", "", STATUS_MISSING_FIELD, "average_price"},
+        {"\"average_price\":\"x\"", "", STATUS_BAD_NUMBER, "average_price"},
+        {"\"average_price\":\"0\"", "", STATUS_NOT_POSITIVE, "average_price"},
+        {"\"average_price\":\"0.000000001\"", "", STATUS_NOT_POSITIVE, "average_price"},
+        {"\"average_price\":\"-1\",\"filled_quantity\":0", "", STATUS_NOT_POSITIVE, "average_price"},
+        {"\"average_price\":\"999999999999.999999996\"", "", STATUS_OUT_OF_RANGE, "average_price"},
+        {"\"fees\":\"x\"", "", STATUS_BAD_NUMBER, "fees"},
+        {"\"mode\":\"x\"", "", STATUS_BAD_MODE, "mode"},
         {"", "\"mode\":\"x\"", STATUS_BAD_MODE, "mode"},
-        {"\"positionIdx\":\"x\"", "", STATUS_BAD_MODE, "order.positionIdx"},
-        {"\"position_side\":\"x\"", "", STATUS_BAD_SIDE, "order.position_side"},
-        {"\"executed_at\":\"x\"", "", STATUS_BAD_TIME, "order.executed_at"},
+        {"\"positionIdx\":\"x\"", "", STATUS_BAD_MODE, "positionIdx"},
+        {"\"position_side\":\"x\"", "", STATUS_BAD_SIDE, "position_side"},
+        {"\"executed_at\":\"x\"", "", STATUS_BAD_TIME, "executed_at"},
         {"", "\"timestamp\":\"x\"", STATUS_BAD_TIME, "timestamp"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -328,10 +329,17 @@ Test(decode_execution, order_states_that_fill_nothing_are_ignored_whatever_else_
 
 Test(decode_execution, dry_runs_are_ignored_in_either_shape)
 {
-    static const char *const dry[] = {"\"is_dry_run\":true", "\"is_dry_run\":\"true\"", "\"is_dry_run\":\"1\"",
-                                      "\"is_dry_run\":1", "\"is_dry_run\":\"TRUE\",\"side\":null"};
-    static const char *const real[] = {"\"is_dry_run\":false", "\"is_dry_run\":null", "\"is_dry_run\":\"\"",
-                                       "\"is_dry_run\":0", "\"is_dry_run\":\"false\""};
+    static const char *const dry[] = {"\"is_dry_run\":true",
+                                      "\"is_dry_run\":\"true\"",
+                                      "\"is_dry_run\":\"1\"",
+                                      "\"is_dry_run\":1",
+                                      "\"is_dry_run\":\"TRUE\",\"side\":null",
+                                      "\"is_dry_run\":\"Yes\"",
+                                      "\"is_dry_run\":\"on\"",
+                                      "\"is_dry_run\":\"t\""};
+    static const char *const real[] = {"\"is_dry_run\":false",   "\"is_dry_run\":null",      "\"is_dry_run\":\"\"",
+                                       "\"is_dry_run\":0",       "\"is_dry_run\":\"false\"", "\"is_dry_run\":\"NO\"",
+                                       "\"is_dry_run\":\"off\"", "\"is_dry_run\":\"0\""};
     struct decoded out;
     for (size_t i = 0; i < sizeof dry / sizeof dry[0]; i++) {
         cr_expect_eq(decode_flat(dry[i], &out), STATUS_IGNORED, "%s", dry[i]);
@@ -341,6 +349,23 @@ Test(decode_execution, dry_runs_are_ignored_in_either_shape)
     for (size_t i = 0; i < sizeof real / sizeof real[0]; i++) {
         cr_expect_eq(decode_flat(real[i], &out), STATUS_OK, "%s", real[i]);
         cr_expect_eq(decode_nested(real[i], "", &out), STATUS_OK, "%s", real[i]);
+    }
+}
+
+Test(decode_execution, a_flag_that_cannot_be_read_is_refused_rather_than_taken_for_false)
+{
+    static const char *const unreadable[] = {"\"maybe\"", "2",      "-1",        "1.0",     "[]",
+                                             "{}",        "[true]", "\"true \"", "\"yes!\""};
+    struct decoded out;
+    for (size_t i = 0; i < sizeof unreadable / sizeof unreadable[0]; i++) {
+        char members[64];
+        snprintf(members, sizeof members, "\"is_dry_run\":%s", unreadable[i]);
+        expect_refusal(decode_flat(members, &out), &out, STATUS_WRONG_EVENT_TYPE, "is_dry_run", members);
+        expect_refusal(decode_nested(members, "", &out), &out, STATUS_WRONG_EVENT_TYPE, "is_dry_run", members);
+        expect_refusal(decode_nested("", members, &out), &out, STATUS_WRONG_EVENT_TYPE, "is_dry_run", members);
+        snprintf(members, sizeof members, "\"reduce_only\":%s", unreadable[i]);
+        expect_refusal(decode_flat(members, &out), &out, STATUS_BAD_SIDE, "reduce_only", members);
+        expect_refusal(decode_nested(members, "", &out), &out, STATUS_BAD_SIDE, "reduce_only", members);
     }
 }
 
