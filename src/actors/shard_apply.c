@@ -10,8 +10,9 @@
 
 /* What became of a delivery that was tried. */
 enum admission {
-    ADMITTED, /* disposed of, or in one of the position's chains */
-    MUST_ASK, /* the database is to be asked first */
+    ADMITTED,  /* disposed of, or in one of the position's chains */
+    MUST_ASK,  /* the database is to be asked first */
+    MUST_WAIT, /* for the commit of what is applied so far */
 };
 
 void shard_put_order(struct shard *shard, struct delivery *delivery)
@@ -185,7 +186,16 @@ static void settle_without_effect(struct shard *shard, struct work *work, struct
     shard_announce_later(shard, work, delivery);
 }
 
-static void admit_market(struct shard *shard, struct work *work, struct delivery *delivery)
+/*
+ * Whether a delivery may be refused for the state it meets. What is not committed yet may be a repeat of before a
+ * crash, whose effect is taken out again: then it would be refused for something that never was.
+ */
+static bool is_state_certain(const struct work *work)
+{
+    return !work->row_changed && !work->commit_in_flight;
+}
+
+static enum admission admit_market(struct shard *shard, struct work *work, struct delivery *delivery)
 {
     struct market_effect effect;
     memset(&effect, 0, sizeof effect);
@@ -194,8 +204,10 @@ static void admit_market(struct shard *shard, struct work *work, struct delivery
     enum status status = position_apply_market(&before, &delivery->said.market, &shard->settings.market,
                                                shard->now.wall_us, &work->now, &effect, &field);
     if (status_is_refusal(status)) {
+        if (!is_state_certain(work))
+            return MUST_WAIT;
         shard_refuse(shard, delivery, status, field);
-        return;
+        return ADMITTED;
     }
     if (status == STATUS_STALE || status == STATUS_REPEAT || status == STATUS_IGNORED) {
         metric_add(status == STATUS_STALE    ? METRIC_MARKET_STALE
@@ -203,7 +215,7 @@ static void admit_market(struct shard *shard, struct work *work, struct delivery
                                              : METRIC_MARKET_UNCHANGED,
                    1);
         settle_without_effect(shard, work, delivery);
-        return;
+        return ADMITTED;
     }
     pm_assert(status == STATUS_OK || status == STATUS_UNCHANGED);
     if (effect.size_differs && !delivery->told) {
@@ -218,6 +230,7 @@ static void admit_market(struct shard *shard, struct work *work, struct delivery
         changed_by(work, SOURCE_WEBSOCKET, delivery);
     }
     applied(shard, work, delivery);
+    return ADMITTED;
 }
 
 /* ---- executions ---- */
@@ -276,7 +289,7 @@ static enum admission admit_execution(struct shard *shard, struct work *work, st
         before = order_total_now(delivery->order);
     }
     struct order_total after;
-    const char *field = delivery->said.execution.cumulative ? "order.filled_quantity" : "execution_quantity";
+    const char *field = "fees"; /* of what was decoded, nothing else can be wrong with an order's totals */
     enum status status = fill_from_execution(&delivery->said.execution, &before, &delivery->fill, &after);
     if (status == STATUS_REPEAT) {
         /* The total has it already. Before it is dropped: is its identity known with another content? */
@@ -292,6 +305,11 @@ static enum admission admit_execution(struct shard *shard, struct work *work, st
     if (status == STATUS_OK)
         status = position_apply_fill(&work->now, &delivery->fill, shard->now.wall_us, &work->now, &field);
     if (status != STATUS_OK) {
+        /* One that was counted before no longer fits what it made of the position: then it is a repeat. */
+        if (!delivery->looked_up && delivery->identity[0] != '\0')
+            return MUST_ASK;
+        if (!is_state_certain(work))
+            return MUST_WAIT;
         shard_refuse(shard, delivery, status, field);
         return ADMITTED;
     }
@@ -347,10 +365,18 @@ static enum admission try_admit(struct shard *shard, struct work *work, struct d
     if (delivery->kind == DELIVERY_EXECUTION)
         return admit_execution(shard, work, delivery);
     if (delivery->kind == DELIVERY_MARKET)
-        admit_market(shard, work, delivery);
-    else
-        admit_wish(shard, work, delivery);
+        return admit_market(shard, work, delivery);
+    admit_wish(shard, work, delivery);
     return ADMITTED;
+}
+
+/* Tries one that none before it keeps waiting. False: it is to wait. */
+static bool admit_or_ask(struct shard *shard, struct work *work, struct delivery *delivery)
+{
+    enum admission admission = try_admit(shard, work, delivery);
+    if (admission == MUST_ASK)
+        shard_queue_lookup(shard, work);
+    return admission == ADMITTED;
 }
 
 void shard_admit(struct shard *shard, struct delivery *delivery)
@@ -359,9 +385,8 @@ void shard_admit(struct shard *shard, struct delivery *delivery)
     shard_work_pin(work);
     if (work->lookup_in_flight || !chain_is_empty(&work->ahead) || !chain_is_empty(&work->waiting)) {
         chain_append(&work->waiting, delivery); /* behind those before it */
-    } else if (try_admit(shard, work, delivery) == MUST_ASK) {
+    } else if (!admit_or_ask(shard, work, delivery)) {
         chain_append(&work->waiting, delivery);
-        shard_queue_lookup(shard, work);
     }
     shard_work_unpin(shard, work);
 }
@@ -370,9 +395,8 @@ void shard_drain_waiting(struct shard *shard, struct work *work)
 {
     struct delivery *delivery;
     while ((delivery = chain_take(&work->waiting)) != NULL) {
-        if (try_admit(shard, work, delivery) == MUST_ASK) {
+        if (!admit_or_ask(shard, work, delivery)) {
             chain_prepend(&work->waiting, delivery);
-            shard_queue_lookup(shard, work);
             return;
         }
     }

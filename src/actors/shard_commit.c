@@ -202,6 +202,13 @@ static void settle_committed(struct shard *shard, struct work *work, struct deli
         shard_settle(shard, delivery);
 }
 
+/* What the database said of an order before this commit is not its total any more. */
+static void forget_answers(const struct chain *deliveries)
+{
+    for (struct delivery *delivery = deliveries->first; delivery != NULL; delivery = delivery_next(delivery))
+        delivery->looked_up = false;
+}
+
 static void commit_done(struct shard *shard, struct work *work, const struct commit_item *item)
 {
     const struct position *row = &item->row;
@@ -232,6 +239,10 @@ static void commit_done(struct shard *shard, struct work *work, const struct com
         shard_announce_later(shard, work, work->settling.first);
     if (!chain_is_empty(&work->pending))
         shard_queue_commit(shard, work);
+    forget_answers(&work->ahead);
+    forget_answers(&work->waiting);
+    if (!work->lookup_in_flight) /* what waited for this commit's outcome */
+        shard_drain_waiting(shard, work);
 }
 
 /* Takes over the order totals that the committer read again. */

@@ -30,7 +30,7 @@ struct work {
     struct chain pending;         /* applied, to go with the next commit */
     struct chain in_flight;       /* applied, in the commit under way */
     struct chain ahead;           /* not applied, before those that are with the committer */
-    struct chain waiting;         /* not applied: the database is to be asked first */
+    struct chain waiting;         /* not applied: the database is to be asked, or to answer, first */
     struct chain settling;        /* committed, to be settled by the next announcement */
     struct journal_note external; /* someone else's change, to be journalled with the next commit */
 

@@ -89,9 +89,15 @@ FAULTS = [
     ("take one's own row for somebody else's change", "shard_commit.c",
      "    if (is_written_already(item)) {", "    if (false && is_written_already(item)) {"),
     ("forget the rest of a group that waits for a lookup", "shard_apply.c",
-     "            chain_prepend(&work->waiting, delivery);\n            shard_queue_lookup(shard, work);\n            return;",
-     "            work->waiting = (struct chain){NULL, NULL};\n            chain_prepend(&work->waiting, delivery);\n"
-     "            shard_queue_lookup(shard, work);\n            return;"),
+     "            chain_prepend(&work->waiting, delivery);\n            return;",
+     "            work->waiting = (struct chain){NULL, NULL};\n            chain_prepend(&work->waiting, delivery);\n            return;"),
+    ("refuse a repeat that does not fit any more", "shard_apply.c",
+     "        if (!delivery->looked_up && delivery->identity[0] != '\\0')\n            return MUST_ASK;\n        if (!is_state_certain(work))",
+     "        if (!is_state_certain(work))"),
+    ("refuse for a state that may be taken back", "shard_apply.c",
+     "    return !work->row_changed && !work->commit_in_flight;", "    return true;"),
+    ("leave waiting what waits for a commit", "shard_commit.c",
+     "    if (!work->lookup_in_flight) /* what waited for this commit's outcome */", "    if (false)"),
     ("drop an announcement when the pool is empty", "shard_announce.c",
      "    while (shard->announce_queue.first != NULL && shard->free_announcement != NULL) {",
      "    if (shard->free_announcement->head.next == NULL) {\n        struct work *lost = shard->announce_queue.first;\n"

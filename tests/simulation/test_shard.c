@@ -269,6 +269,82 @@ Test(shard, a_redo_does_not_overtake_what_is_with_the_committer)
     cr_expect(row->position.long_size.units == DECIMAL_ONE);
 }
 
+static size_t add_reduction(const char *identity, const char *quantity)
+{
+    size_t index = add_hedge(identity, SIDE_SELL, quantity);
+    world->messages[index].template.said.execution.reduce_only = true;
+    return index;
+}
+
+Test(shard, a_repeat_that_would_not_fit_any_more_is_still_a_repeat)
+{
+    (void)add_hedge("x:1", SIDE_BUY, "1");
+    (void)add_reduction("x:2", "1");
+    settle();
+    world_crash(world); /* nobody remembers x:2 but the database */
+    size_t again = add_reduction("x:2", "1");
+    size_t other = add_reduction("x:2", "3");
+    settle();
+    cr_expect_not(world->messages[again].dead_lettered, "a repeat was refused");
+    cr_expect(world->messages[other].dead_lettered);
+    cr_expect_eq(metric_refused_value(STATUS_LEG_BELOW_ZERO), 0);
+    cr_expect_eq(metric_refused_value(STATUS_IDENTITY_CONFLICT), 1);
+    cr_expect_eq(world->journal_count, 2);
+}
+
+Test(shard, what_is_fresh_is_not_refused_for_repeats_before_it_that_count_for_nothing)
+{
+    (void)add_hedge("x:1", SIDE_BUY, "2");
+    (void)add_reduction("x:2", "1");
+    settle();
+    world_crash(world);
+    (void)add_reduction("x:2", "1");
+    size_t fresh = add_reduction("x:3", "1");
+    size_t too_much = add_reduction("x:4", "1");
+    settle();
+    cr_expect_not(world->messages[fresh].dead_lettered, "it was judged by the repeat before it");
+    cr_expect(world->messages[too_much].dead_lettered);
+    cr_expect_eq(metric_refused_value(STATUS_LEG_BELOW_ZERO), 1);
+    cr_expect_eq(world->rows[world_row_index("AUSDT", POSITION_MODE_HEDGE)].position.long_size.units, 0);
+}
+
+Test(shard, a_total_that_waits_behind_a_refusal_knows_what_was_committed_meanwhile)
+{
+    size_t first = add_hedge("x:1", SIDE_BUY, "1");
+    size_t refused = add_reduction("x:2", "1");
+    size_t total = add_hedge("x:3", SIDE_BUY, "1");
+    (void)snprintf(world->messages[first].template.order_key, sizeof world->messages[first].template.order_key, "o");
+    (void)snprintf(world->messages[total].template.order_key, sizeof world->messages[total].template.order_key, "o");
+    world->messages[total].template.said.execution.cumulative = true;
+    world->messages[refused].template.said.execution.leg = LEG_SHORT;
+    world->messages[refused].template.said.execution.side = SIDE_BUY;
+    settle();
+    cr_expect(world->messages[refused].dead_lettered);
+    cr_expect(world->rows[world_row_index("AUSDT", POSITION_MODE_HEDGE)].position.long_size.units == DECIMAL_ONE);
+    cr_expect_eq(world->journal_count, 1);
+}
+
+Test(shard, a_market_event_is_not_refused_for_a_repeat_before_it_that_counts_for_nothing)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "500000000000", "1");
+    settle();
+    world_crash(world);
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "500000000000", "1");
+    /* At this price the gain of twice the size would not fit. */
+    const struct market_event event = {.size = DECIMAL_NONE,
+                                       .average_price = DECIMAL_NONE,
+                                       .mark_price = decimal_from_units((int128)25 * DECIMAL_ONE / 10),
+                                       .unrealized_pnl = DECIMAL_NONE,
+                                       .realized_pnl = DECIMAL_NONE,
+                                       .at_us = world->now.wall_us};
+    size_t market = world_add_market(world, "AUSDT", &event);
+    settle();
+    cr_expect_not(world->messages[market].dead_lettered, "it was judged by the repeat before it");
+    directory_begin(world->reader);
+    cr_expect(view_of("AUSDT")->unrealized_pnl.units == (int128)750000000000 * DECIMAL_ONE);
+    directory_end(world->reader);
+}
+
 Test(shard, a_foreign_change_is_journalled_also_when_the_row_moves_on_meanwhile)
 {
     (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");

@@ -78,6 +78,9 @@ struct world_delivery {
     size_t message;
     bool in_use;
     bool counted; /* an effect of it is committed */
+    /* when it was delivered: */
+    int32_t row_version;
+    bool was_counted; /* by an earlier delivery, in this very content */
 };
 
 struct world {
@@ -179,6 +182,7 @@ void world_confirm(struct world *world, size_t count, uint64_t picked_by);
 
 /* ---- world_database.c ---- */
 size_t world_row_index(const char *asset, enum position_mode mode);
+size_t world_row_of(const struct delivery *delivery);
 struct world_order *world_find_order(struct world *world, const struct delivery *delivery);
 const struct world_journal_entry *world_find_identity(const struct world *world, const char *identity);
 void world_add_journal(struct world *world, size_t row, const char *identity, uint64_t fingerprint,

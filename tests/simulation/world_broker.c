@@ -79,6 +79,13 @@ size_t world_add_market(struct world *world, const char *asset, const struct mar
 
 /* ---- broker and consumer ---- */
 
+static bool is_counted(const struct world *world, const struct delivery *said)
+{
+    const struct world_journal_entry *entry =
+        said->identity[0] == '\0' ? NULL : world_find_identity(world, said->identity);
+    return entry != NULL && entry->fingerprint == said->fingerprint;
+}
+
 static void deliver_message(struct world *world, size_t index)
 {
     size_t slot = 0;
@@ -90,6 +97,8 @@ static void deliver_message(struct world *world, size_t index)
     about->message = index;
     about->in_use = true;
     about->counted = false;
+    about->row_version = world->rows[world_row_of(&about->delivery)].position.version;
+    about->was_counted = is_counted(world, &about->delivery);
     world->deliveries_about++;
     about->delivery.head.type = MESSAGE_DELIVERY;
     about->delivery.generation = world->generation;

@@ -196,12 +196,21 @@ static bool has_another_content(const struct world *world, const struct delivery
     return false;
 }
 
-/* Invariant 10: a refusal has a reason, and the reason is there. */
+/* It reduces no more than its leg has held, in the table, ever since it was delivered. */
+static bool fits_its_leg(const struct world_row *row, const struct world_delivery *about, const struct execution *said)
+{
+    if (said->cumulative || row->position.version != about->row_version)
+        return false;
+    bool is_long = said->leg != LEG_NONE ? said->leg == LEG_LONG : (said->side == SIDE_BUY) != said->reduce_only;
+    struct decimal held = is_long ? row->position.long_size : row->position.short_size;
+    return row->exists && said->quantity.units <= held.units;
+}
+
+/* Invariants 10 and 4: a refusal has a reason, and the reason is there; a repeat is no reason. */
 void world_check_refusal(struct world *world, const struct world_delivery *about)
 {
     const struct delivery *said = &world->messages[about->message].template;
-    const struct world_row *row = &world->rows[world_row_index(
-        said->asset, said->kind == DELIVERY_EXECUTION ? said->said.execution.mode : said->said.market.mode)];
+    const struct world_row *row = &world->rows[world_row_of(said)];
     enum status reason = about->delivery.refusal;
     bool is_execution = said->kind == DELIVERY_EXECUTION;
     bool is_true =
@@ -211,6 +220,11 @@ void world_check_refusal(struct world *world, const struct world_delivery *about
         /* averages and totals of an order that cannot be */
         ((reason == STATUS_NOT_POSITIVE || reason == STATUS_OUT_OF_RANGE) && is_execution &&
          said->said.execution.cumulative);
+    if (is_execution && reason != STATUS_VERSION_CONFLICT && about->was_counted)
+        world_break(world, "once", "message %zu was counted, and its repeat is refused as %s", about->message,
+                    status_word(reason));
+    if (reason == STATUS_LEG_BELOW_ZERO && fits_its_leg(row, about, &said->said.execution))
+        world_break(world, "exact", "message %zu is refused for a state that was never committed", about->message);
     if (!is_true)
         world_break(world, "every failure has a name", "message %zu is refused as %s without reason", about->message,
                     status_is_refusal(reason) ? status_word(reason) : "nothing");

@@ -10,6 +10,12 @@ size_t world_row_index(const char *asset, enum position_mode mode)
     return (size_t)(asset[0] - 'A') * 2 + (mode == POSITION_MODE_HEDGE);
 }
 
+size_t world_row_of(const struct delivery *delivery)
+{
+    uint8_t mode = delivery->kind == DELIVERY_EXECUTION ? delivery->said.execution.mode : delivery->said.market.mode;
+    return world_row_index(delivery->asset, mode);
+}
+
 const struct world_journal_entry *world_find_identity(const struct world *world, const char *identity)
 {
     uint64_t hash = xhash64(identity, strlen(identity));
