@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from world import DEAD_LETTER_QUEUE, wait_until
 
 
 @pytest.fixture
@@ -66,3 +67,48 @@ def test_orders_are_told_apart(service, broker, asset):
     for _ in range(3):
         broker.nested(asset, "Buy", "1", "100", str(uuid.uuid4()), event_type="filled")
     service.expect(asset, version=3, size="3.0")
+
+
+def test_fees_that_a_later_total_does_not_say_are_not_taken_back(service, broker, asset, order_id):
+    broker.nested(asset, "Buy", "1", "100", order_id, fees="0.5")
+    broker.nested(asset, "Buy", "2", "100", order_id, fees=None)
+    service.expect(asset, version=2, size="2.0", fees_paid="0.50")
+    broker.nested(asset, "Buy", "3", "100", order_id, fees="0.2")
+    service.expect(asset, version=3, size="3.0", fees_paid="0.20")
+
+
+def test_a_total_that_falls_in_price_is_applied_while_the_average_is_one(service, broker, asset, order_id):
+    broker.nested(asset, "Buy", "1", "100", order_id)
+    # 2 x 40 - 1 x 100 = -20 for one more, and 80 for both
+    broker.nested(asset, "Buy", "2", "40", order_id)
+    service.expect(asset, version=2, size="2.0", average_entry_price="40.00")
+
+
+def test_a_total_whose_rest_would_open_below_zero_is_refused(service, broker, asset, order_id):
+    broker.fill(asset, "Buy", "1.5", "100")
+    broker.nested(asset, "Sell", "1", "100", order_id)
+    service.expect(asset, version=2, size="0.5")
+    # half of it closes at -20, the other half would open there
+    broker.nested(asset, "Sell", "2", "40", order_id)
+    properties, _ = wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
+    assert properties.headers["x-reason"] == "not_positive"
+    assert service.position(asset)["version"] == 2
+
+
+def test_an_order_of_flat_fills_may_be_larger_than_a_position_can_be(service, broker, asset, other_asset, order_id):
+    most = "999999999999"
+    for side in ("Buy", "Sell", "Buy"):
+        broker.fill(asset, side, most, "1", order_id=order_id, fees=most if side == "Buy" else f"-{most}")
+    service.expect(asset, version=3, size=f"{most}.0", fees_paid=f"{most}.00")
+    broker.nested(asset, "Buy", "5", "1", order_id)
+    broker.fill(other_asset, "Buy", "1", "1")
+    service.expect(other_asset, version=1)
+    assert service.position(asset)["version"] == 3
+
+
+def test_fees_whose_increase_does_not_fit_are_named(service, broker, asset, order_id):
+    broker.nested(asset, "Buy", "1", "100", order_id, fees="999999999999")
+    broker.nested(asset, "Buy", "2", "100", order_id, fees="-999999999999")
+    properties, _ = wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
+    assert (properties.headers["x-reason"], properties.headers["x-field"]) == ("out_of_range", "fees")
+    service.expect(asset, version=1, fees_paid="999999999999.00")
