@@ -1,6 +1,7 @@
 /*
- * bench_http: the bare libh2o handler that the service is measured against. GET /<n> answers n bytes; it looks at
- * nothing else. HTTP/1.1 and HTTP/2 (prior knowledge; by ALPN with TLS), one loop and one listener a thread.
+ * bench_http: the bare libh2o handler that the service is measured against. GET /<n>… answers n bytes; it looks at
+ * nothing else, so that the request may be as long as the service's own. HTTP/1.1 and HTTP/2 (prior knowledge; by ALPN
+ * with TLS), one loop and one listener a thread.
  *
  *   bench_http <port> <threads> [<certificate> <key>]
  */
