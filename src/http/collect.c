@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "clock.h"
 #include "directory.h"
 #include "encode.h"
 #include "request.h"
@@ -47,7 +48,7 @@ void collect_render(struct request *request, struct wide total_exposure)
 {
     struct loop *loop = request->loop;
     struct position_context context = {.total_exposure = total_exposure,
-                                       .now_us = request->wall_us,
+                                       .now_us = clock_wall_us(),
                                        .staleness_us = loop->shared->settings.staleness_us};
     BODY_LITERAL(&loop->body, "[");
     for (size_t i = 0; i < loop->seen.count; i++) {

@@ -125,9 +125,21 @@ static void loop_set_up(struct loop *loop)
     inquiries_open(&loop->inquiries, loop->evloop);
 }
 
+int64_t loop_look_at_clock(struct loop *loop)
+{
+    loop->clock_us = clock_steady_us();
+    return loop->clock_us;
+}
+
+int64_t loop_now_us(struct loop *loop)
+{
+    return loop->clock_us != 0 ? loop->clock_us : loop_look_at_clock(loop);
+}
+
 static void loop_turn(struct loop *loop, int wait_ms)
 {
     bool is_waiting = inquiries_prepare_wait(&loop->inquiries);
+    loop->clock_us = 0;
     /* A signal, a debugger or SIGCONT interrupts the wait: that is no reason to end. */
     if (h2o_evloop_run(loop->evloop, wait_ms) != 0 && errno != EINTR)
         LOG_EVENT(LOG_LEVEL_ERROR, "http_loop_failed", NULL, log_int("errno", errno));

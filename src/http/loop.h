@@ -67,6 +67,7 @@ struct loop {
     struct inquiries inquiries;
     struct directory_reader *reader;
     struct visits visits;
+    int64_t clock_us;                 /* steady, when it was last looked at in this turn; 0: not yet */
     atomic_int_fast64_t turned_at_us; /* steady; it goes round at least twice a second */
     atomic_uint_fast64_t portfolio_hits;
     atomic_uint_fast64_t portfolio_misses;
@@ -80,6 +81,11 @@ static inline struct loop *loop_of(h2o_context_t *context)
 {
     return H2O_STRUCT_FROM_MEMBER(struct loop, context, context);
 }
+
+/* Looks at the steady clock. */
+int64_t loop_look_at_clock(struct loop *loop);
+/* The steady time, as of the last look in this turn: what one request's end was measured with will do for the next. */
+int64_t loop_now_us(struct loop *loop);
 
 /* listen_fd: bound and listening, given away. history: this loop's, or NULL. Fails: STATUS_UNAVAILABLE (no descriptor);
  * listen_fd is the caller's then. */

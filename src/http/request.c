@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "clock.h"
 #include "encode.h"
 #include "guard.h"
 #include "h2_frames.h"
@@ -101,8 +100,7 @@ struct request *request_create(h2o_req_t *req)
     memset(request, 0, sizeof *request);
     request->req = req;
     request->loop = loop_of(req->conn->ctx);
-    request->wall_us = clock_wall_us();
-    request->steady_us = clock_steady_us();
+    request->steady_us = loop_now_us(request->loop);
     request->method = http_method_parse(req->method.base, req->method.len);
     if (!has_encoded_slash(req))
         request->route =

@@ -33,9 +33,8 @@ struct request {
     enum http_method method;
     bool has_key; /* a valid one: the answer tells the rate limit */
     struct gate_verdict verdict;
-    int64_t wall_us; /* when it came */
-    int64_t steady_us;
-    h2o_iovec_t key; /* X-API-Key, base NULL: none */
+    int64_t steady_us; /* when it came */
+    h2o_iovec_t key;   /* X-API-Key, base NULL: none */
     h2o_iovec_t accept;
     bool is_traced; /* the client gave the trace id */
     char trace_id[TRACE_ID_LEN_MAX + 1];

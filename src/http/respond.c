@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "clock.h"
 #include "encode.h"
 #include "log.h"
 #include "loop.h"
@@ -97,7 +96,7 @@ void request_add_usual_headers(struct request *request, const char *content_type
 
 static void request_account(struct request *request, int code)
 {
-    int64_t took_us = clock_steady_us() - request->steady_us;
+    int64_t took_us = loop_look_at_clock(request->loop) - request->steady_us;
     visits_add(&request->loop->visits, route_index(request->route), request->method, code);
     histogram_observe(HISTOGRAM_HTTP_SECONDS, took_us < 0 ? 0 : (uint64_t)took_us);
     /* Lines that somebody will look for. All of them would be many, and most say nothing. */

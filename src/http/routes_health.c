@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "directory.h"
 #include "loop.h"
 #include "openapi.h"
@@ -46,7 +47,7 @@ static void render_health(struct request *request, struct text *text, bool is_he
     TEXT_LITERAL(text, ",\"uptime_seconds\":");
     text_seconds(text, request->steady_us - shared->board->started_steady_us);
     TEXT_LITERAL(text, ",\"timestamp\":");
-    text_time(text, request->wall_us);
+    text_time(text, clock_wall_us());
     text_char(text, '}');
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "aggregator.h"
+#include "clock.h"
 #include "collect.h"
 #include "directory.h"
 #include "encode.h"
@@ -100,7 +101,7 @@ static void render_totals(struct request *request, const struct portfolio_questi
         break;
     }
     TEXT_LITERAL(&text, ",\"calculated_at\":");
-    text_time(&text, request->wall_us);
+    text_time(&text, clock_wall_us());
     body_close(&request->loop->body, &text);
 }
 

@@ -1,6 +1,7 @@
 /* GET /api/v1/positions and /api/v1/positions/{asset} (contract §2.3). */
 #include <string.h>
 
+#include "clock.h"
 #include "collect.h"
 #include "directory.h"
 #include "encode.h"
@@ -109,7 +110,7 @@ static bool render_position(struct request *request, const char *asset, enum pos
         return false;
     directory_totals(loop->reader, &totals);
     struct position_context context = {.total_exposure = totals.exposure,
-                                       .now_us = request->wall_us,
+                                       .now_us = clock_wall_us(),
                                        .staleness_us = loop->shared->settings.staleness_us};
     body_clear(&loop->body);
     struct text text = body_open(&loop->body, POSITION_JSON_LEN_MAX);
