@@ -94,7 +94,7 @@ static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
     encode_error(&text, problem_word(problem), message, request->trace_id, NULL);
     pm_assert(!text.overflowed);
     req->res.content_length = text.len;
-    request_add_usual_headers(request, "application/json");
+    request_add_usual_headers(request, "application/json", NULL);
     visits_add(&request->loop->visits, route_index(NULL), request->method, req->res.status);
 
     struct foreign_stream *foreign = (struct foreign_stream *)h2o_add_ostream(req, sizeof *foreign, slot);

@@ -84,7 +84,7 @@ static inline struct loop *loop_of(h2o_context_t *context)
 
 /* Looks at the steady clock. */
 int64_t loop_look_at_clock(struct loop *loop);
-/* The steady time, as of the last look in this turn: what one request's end was measured with will do for the next. */
+/* The steady time as of the last look in this turn, which is the first or after whatever may have taken long. */
 int64_t loop_now_us(struct loop *loop);
 
 /* listen_fd: bound and listening, given away. history: this loop's, or NULL. Fails: STATUS_UNAVAILABLE (no descriptor);

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "encode.h"
+#include "h2_fields.h"
 #include "log.h"
 #include "loop.h"
 #include "metrics.h"
@@ -12,7 +13,6 @@
 enum {
     ERROR_JSON_LEN_MAX = 768,
     NUMBER_LEN_MAX = 24,
-    HEADERS_USUAL = 9,
 };
 
 static const struct {
@@ -54,19 +54,19 @@ void *request_alloc(struct request *request, size_t size)
     return h2o_mem_alloc_pool(&request->req->pool, size);
 }
 
-/* value: lives as long as the request. */
-static void add_header(struct request *request, const char *name, size_t name_len, const char *value, size_t value_len)
+/* name: one that libh2o has no token for, so that it need not be looked up. value: lives as long as the request. */
+static void add_header(struct request *request, h2o_iovec_t name, h2o_iovec_t value)
 {
     h2o_req_t *req = request->req;
-    h2o_add_header_by_str(&req->pool, &req->res.headers, name, name_len, 0, NULL, value, value_len);
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name.base, name.len, 0, NULL, value.base, value.len);
 }
 
-static void add_number(struct request *request, const char *name, size_t name_len, int64_t value)
+static h2o_iovec_t number_text(struct request *request, uint32_t value)
 {
     struct text text;
     text_init(&text, request_alloc(request, NUMBER_LEN_MAX), NUMBER_LEN_MAX);
     text_int(&text, value);
-    add_header(request, name, name_len, text.bytes, text.len);
+    return h2o_iovec_init(text.bytes, text.len);
 }
 
 void request_add_header(struct request *request, const char *name, const char *value)
@@ -77,26 +77,36 @@ void request_add_header(struct request *request, const char *name, const char *v
 
 void request_add_retry_after(struct request *request, uint32_t seconds)
 {
-    add_number(request, H2O_STRLIT("retry-after"), seconds);
+    add_header(request, h2o_iovec_init(H2O_STRLIT("retry-after")), number_text(request, seconds));
 }
 
-/* Those that libh2o has no token for are not looked up in its table. */
-void request_add_usual_headers(struct request *request, const char *content_type)
+static void add_changing(struct request *request, struct h2_fields *changing, h2o_iovec_t name, h2o_iovec_t value)
+{
+    if (changing != NULL)
+        h2_fields_add(changing, name, value);
+    else
+        add_header(request, name, value);
+}
+
+void request_add_usual_headers(struct request *request, const char *content_type, struct h2_fields *changing)
 {
     h2o_req_t *req = request->req;
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type, strlen(content_type));
     h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
-    add_header(request, H2O_STRLIT("x-trace-id"), request->trace_id, strlen(request->trace_id));
+    add_changing(request, changing, h2o_iovec_init(H2O_STRLIT("x-trace-id")),
+                 h2o_iovec_init(request->trace_id, strlen(request->trace_id)));
     if (!request->has_key)
         return;
-    add_number(request, H2O_STRLIT("ratelimit-limit"), request->verdict.limit);
-    add_number(request, H2O_STRLIT("ratelimit-remaining"), request->verdict.remaining);
-    add_number(request, H2O_STRLIT("ratelimit-reset"), request->verdict.reset_s);
+    add_header(request, h2o_iovec_init(H2O_STRLIT("ratelimit-limit")), number_text(request, request->verdict.limit));
+    add_changing(request, changing, h2o_iovec_init(H2O_STRLIT("ratelimit-remaining")),
+                 number_text(request, request->verdict.remaining));
+    add_changing(request, changing, h2o_iovec_init(H2O_STRLIT("ratelimit-reset")),
+                 number_text(request, request->verdict.reset_s));
 }
 
 static void request_account(struct request *request, int code)
 {
-    int64_t took_us = loop_look_at_clock(request->loop) - request->steady_us;
+    int64_t took_us = loop_now_us(request->loop) - request->steady_us;
     visits_add(&request->loop->visits, route_index(request->route), request->method, code);
     histogram_observe(HISTOGRAM_HTTP_SECONDS, took_us < 0 ? 0 : (uint64_t)took_us);
     /* Lines that somebody will look for. All of them would be many, and most say nothing. */
@@ -117,20 +127,32 @@ static const char *reason_of(int code)
     return "OK";
 }
 
-void request_send(struct request *request, int code, const char *content_type, const char *body, size_t len)
+static void request_finish(struct request *request, int code, const char *content_type, const char *body, size_t len)
 {
     h2o_req_t *req = request->req;
+    bool is_http2 = req->version >= 0x200;
+    struct h2_fields changing;
     request_account(request, code);
     req->res.status = code;
     req->res.reason = reason_of(code);
     req->res.content_length = len;
     req->res.mime_attr = &h2o_mime_attributes_as_is;
-    h2o_vector_reserve(&req->pool, &req->res.headers, req->res.headers.size + HEADERS_USUAL);
-    request_add_usual_headers(request, content_type);
-    h2o_start_response(req, &whole_answer);
+    h2_fields_init(&changing);
+    request_add_usual_headers(request, content_type, is_http2 ? &changing : NULL);
     h2o_iovec_t bytes = h2o_iovec_init(body, len);
-    bool has_body = request->method != METHOD_HEAD && len > 0;
-    h2o_send(req, has_body ? &bytes : NULL, has_body ? 1 : 0, H2O_SEND_STATE_FINAL);
+    size_t count = request->method != METHOD_HEAD && len > 0 ? 1 : 0;
+    if (is_http2) {
+        h2_fields_send(req, &whole_answer, &bytes, count, &changing);
+    } else {
+        h2o_start_response(req, &whole_answer);
+        h2o_send(req, &bytes, count, H2O_SEND_STATE_FINAL);
+    }
+}
+
+void request_send(struct request *request, int code, const char *content_type, const char *body, size_t len)
+{
+    (void)loop_look_at_clock(request->loop);
+    request_finish(request, code, content_type, body, len);
 }
 
 void request_send_json(struct request *request, int code, const char *body, size_t len)
@@ -151,8 +173,11 @@ void request_send_body(struct request *request, int code, const char *content_ty
 
 void request_send_kept(struct request *request, const struct kept_body *kept)
 {
+    /* To hand out what is there takes less than the clock can tell; only its rendering may have taken long. */
+    if (kept->rendered_us == request->steady_us)
+        (void)loop_look_at_clock(request->loop);
     h2o_mem_link_shared(&request->req->pool, kept->bytes);
-    request_send_json(request, 200, kept->bytes, kept->len);
+    request_finish(request, 200, "application/json", kept->bytes, kept->len);
 }
 
 void request_fail(struct request *request, enum problem problem, const char *message)

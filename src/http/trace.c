@@ -73,15 +73,17 @@ static uint64_t scatter(uint64_t bits)
 void trace_generate(char out[TRACE_ID_LEN_MAX + 1])
 {
     static _Thread_local struct {
-        uint64_t thread, number; /* both random in the beginning; thread is never 0 */
+        char thread[16]; /* random digits, the same in all ids of a thread; empty: none yet */
+        uint64_t number; /* random in the beginning */
     } source;
-    if (source.thread == 0) {
+    if (source.thread[0] == '\0') {
         struct uuid uuid = uuid_generate();
-        memcpy(&source.thread, uuid.bytes, sizeof source.thread);
-        memcpy(&source.number, uuid.bytes + sizeof source.thread, sizeof source.number);
-        source.thread |= 1;
+        uint64_t thread;
+        memcpy(&thread, uuid.bytes, sizeof thread);
+        memcpy(&source.number, uuid.bytes + sizeof thread, sizeof source.number);
+        write_hex(thread, source.thread);
     }
-    write_hex(source.thread, out);
+    memcpy(out, source.thread, sizeof source.thread);
     write_hex(scatter(source.number++), out + 16);
     out[32] = '\0';
 }

@@ -1,7 +1,9 @@
 /* What the server answers: reads, filters, errors, the gate, protocols. */
+#define _GNU_SOURCE
 #include <json-c/json.h>
 
 #include "http_fixture.h"
+#include "http_frames.h"
 
 TestSuite(http_server, .init = fixture_up, .fini = fixture_down, .timeout = 300);
 
@@ -246,11 +248,50 @@ Test(http_server, every_protocol_gives_the_same_answer)
         cr_expect_eq(answer->version, rows[i].got, "%s", rows[i].name);
         cr_expect(has(answer, "\"count\":4}"), "%s", rows[i].name);
         cr_expect_not_null(header_of(answer, "ratelimit-limit"), "%s", rows[i].name);
+        cr_expect_not_null(header_of(answer, "ratelimit-remaining"), "%s", rows[i].name);
+        cr_expect_not_null(header_of(answer, "ratelimit-reset"), "%s", rows[i].name);
+        cr_expect_eq(strlen(header_of(answer, "x-trace-id")), 32, "%s", rows[i].name);
         how.method = "HEAD";
         answer = ask("/api/v1/positions", how);
         cr_expect_eq(answer->code, 200, "%s", rows[i].name);
         cr_expect_eq(answer->body_len, 0, "%s", rows[i].name);
     }
+}
+
+/* How long each HEADERS frame's block is up to the field that begins with the trace id's name in plain. */
+static size_t indexed_lens(const char *heard, size_t len, size_t *out, size_t count_max)
+{
+    static const char name[] = "\0\nx-trace-id";
+    size_t count = 0;
+    for (size_t at = 0; at + 9 <= len && count < count_max;) {
+        const unsigned char *head = (const unsigned char *)heard + at;
+        size_t block_len = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
+        const char *found = memmem(head + 9, block_len, name, sizeof name - 1);
+        if (head[3] == 1)
+            out[count++] = found != NULL ? (size_t)(found - heard) - at - 9 : SIZE_MAX;
+        at += 9 + block_len;
+    }
+    return count;
+}
+
+/* Otherwise the trace ids of 40 answers push out what is the same in all of them. */
+Test(http_server, fields_that_always_change_are_not_kept_by_an_http2_connection)
+{
+    enum { REQUESTS = 40, INDEXED_LEN_MAX = 16 };
+    unsigned char block[64], batch[4096];
+    static char out[1 << 16];
+    size_t lens[REQUESTS], block_len = frame_get_block(block, "/api/v1/positions", KEY), len = 0, short_ones = 0;
+    bool closed;
+    int fd = dial_http2();
+    for (uint32_t i = 0; i < REQUESTS; i++)
+        len += frame(batch + len, 1, 5, 1 + 2 * i, block, block_len);
+    say(fd, batch, len);
+    len = hear(fd, out, sizeof out, 500, &closed);
+    close(fd);
+    cr_assert_eq(indexed_lens(out, len, lens, REQUESTS), REQUESTS);
+    for (size_t i = 0; i < REQUESTS; i++)
+        short_ones += lens[i] <= INDEXED_LEN_MAX;
+    cr_expect_geq(short_ones, REQUESTS - 3, "all but the first, and one for each second that began meanwhile");
 }
 
 Test(http_server, one_connection_serves_many_requests)
