@@ -107,7 +107,7 @@ static int64_t send_late_answers(struct committer *committer)
     return next_us;
 }
 
-/* ---- work ---- */
+/* ---- lookups and the group ---- */
 
 static void serve_lookups(struct committer *committer)
 {
@@ -136,9 +136,9 @@ static void serve_lookups(struct committer *committer)
 static bool has_held_item(const struct committer *committer, const struct commit_request *request)
 {
     const struct commit_item *begin = request->items, *end = request->items + request->count;
-    for (size_t i = 0; i < committer->work_count; i++) {
-        const struct work *work = &committer->work[i];
-        if (work->state == WORK_HELD && work->item >= begin && work->item < end)
+    for (size_t i = 0; i < committer->member_count; i++) {
+        const struct group_member *member = &committer->members[i];
+        if (member->state == MEMBER_HELD && member->item >= begin && member->item < end)
             return true;
     }
     return false;
@@ -146,21 +146,22 @@ static bool has_held_item(const struct committer *committer, const struct commit
 
 static void collect_group(struct committer *committer)
 {
-    committer->work_count = 0;
+    committer->member_count = 0;
     for (size_t i = 0; i < committer->shard_count; i++) {
         struct commit_request *request = committer->slots[i].commit;
         if (request == NULL || committer->slots[i].is_finished)
             continue;
         pm_assert(request->count <= COMMIT_ITEMS_MAX);
         for (size_t item = 0; item < request->count; item++)
-            committer->work[committer->work_count++] = (struct work){.item = &request->items[item], .state = WORK_TODO};
+            committer->members[committer->member_count++] =
+                (struct group_member){.item = &request->items[item], .state = MEMBER_TODO};
     }
 }
 
 static void commit_group(struct committer *committer)
 {
     collect_group(committer);
-    if (committer->work_count > 0)
+    if (committer->member_count > 0)
         committer_run_group(committer);
     for (size_t i = 0; i < committer->shard_count; i++) {
         struct committer_slot *slot = &committer->slots[i];
@@ -267,9 +268,9 @@ struct committer *committer_create(const struct storage_settings *settings, stru
     committer->mailbox = mailbox;
     committer->shard_count = shard_count;
     committer->slots = calloc(shard_count, sizeof committer->slots[0]);
-    committer->work = calloc(shard_count * COMMIT_ITEMS_MAX, sizeof committer->work[0]);
+    committer->members = calloc(shard_count * COMMIT_ITEMS_MAX, sizeof committer->members[0]);
     struct committer_answer *copies = calloc(shard_count, sizeof *copies);
-    pm_assert(committer->slots != NULL && committer->work != NULL && copies != NULL);
+    pm_assert(committer->slots != NULL && committer->members != NULL && copies != NULL);
     for (size_t i = 0; i < shard_count; i++)
         copies[i] = answers[i];
     committer->answers = copies;
@@ -300,7 +301,7 @@ void committer_destroy(struct committer *committer)
     free(committer->asked.entries);
     free((void *)(uintptr_t)committer->answers);
     free(committer->slots);
-    free(committer->work);
+    free(committer->members);
     free(committer);
 }
 

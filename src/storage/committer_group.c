@@ -40,11 +40,11 @@ static struct suspect *find_suspect(struct committer *committer, const struct uu
     return NULL;
 }
 
-static void hold(struct committer *committer, struct work *work)
+static void hold(struct committer *committer, struct group_member *member)
 {
-    const struct position *row = &work->item->row;
-    work->state = WORK_HELD;
-    if (work->is_refused) { /* no lock that may end soon: the shard decides how often it tries */
+    const struct position *row = &member->item->row;
+    member->state = MEMBER_HELD;
+    if (member->is_refused) { /* no lock that may end soon: the shard decides how often it tries */
         LOG_EVENT(LOG_LEVEL_WARNING, "position_row_refused", NULL, log_text("asset", row->asset),
                   log_text("mode", position_mode_word((enum position_mode)row->mode)),
                   log_text("sqlstate", committer->connection.sqlstate));
@@ -74,9 +74,9 @@ static void forget_suspect(struct committer *committer, const struct uuid *id)
 /* Those of which only the row is asked for are told of it when the others are committed. */
 static void set_reloads_aside(struct committer *committer)
 {
-    for (size_t i = 0; i < committer->work_count; i++) {
-        if (committer->work[i].item->reload)
-            committer->work[i].state = WORK_SET_ASIDE;
+    for (size_t i = 0; i < committer->member_count; i++) {
+        if (committer->members[i].item->reload)
+            committer->members[i].state = MEMBER_SET_ASIDE;
     }
 }
 
@@ -86,10 +86,10 @@ static void screen(struct committer *committer)
     if (committer->suspect_count == 0)
         return;
     const int64_t now_us = clock_steady_us();
-    for (size_t i = 0; i < committer->work_count; i++) {
-        const struct suspect *suspect = find_suspect(committer, &committer->work[i].item->row.id);
-        if (suspect != NULL && committer->work[i].state == WORK_TODO)
-            committer->work[i].state = suspect->until_us > now_us ? WORK_HELD : WORK_TRIAL;
+    for (size_t i = 0; i < committer->member_count; i++) {
+        const struct suspect *suspect = find_suspect(committer, &committer->members[i].item->row.id);
+        if (suspect != NULL && committer->members[i].state == MEMBER_TODO)
+            committer->members[i].state = suspect->until_us > now_us ? MEMBER_HELD : MEMBER_TRIAL;
     }
 }
 
@@ -118,8 +118,8 @@ static void separate_twins(const struct named *named, size_t count)
             first = i;
             continue;
         }
-        named[i].asked->work->has_known_identity = true;
-        if (named[i].asked->work != named[first].asked->work)
+        named[i].asked->member->has_known_identity = true;
+        if (named[i].asked->member != named[first].asked->member)
             continue;
         named[i].asked->delivery->identity_known = true;
         named[i].asked->delivery->known_fingerprint = named[first].asked->delivery->fingerprint;
@@ -134,7 +134,7 @@ static void find_twins(struct committer *committer)
     size_t count = 0;
     for (size_t i = 0; i < committer->asked.count; i++) {
         const struct asked *asked = &committer->asked.entries[i];
-        if (committer_has_identity(asked->delivery) && asked->delivery->journal.wanted && asked->work != NULL)
+        if (committer_has_identity(asked->delivery) && asked->delivery->journal.wanted && asked->member != NULL)
             named[count++] = (struct named){.asked = asked, .place = i};
     }
     qsort(named, count, sizeof *named, compare_named);
@@ -148,7 +148,7 @@ static size_t count_todo(const struct committer *committer, size_t first, size_t
 {
     size_t count = 0;
     for (size_t i = first; i < last; i++) {
-        if (committer->work[i].state == WORK_TODO) {
+        if (committer->members[i].state == MEMBER_TODO) {
             count++;
             *any = i;
         }
@@ -156,26 +156,26 @@ static size_t count_todo(const struct committer *committer, size_t first, size_t
     return count;
 }
 
-static void set_todo(struct committer *committer, size_t first, size_t last, enum work_state state)
+static void set_todo(struct committer *committer, size_t first, size_t last, enum member_state state)
 {
     for (size_t i = first; i < last; i++) {
-        if (committer->work[i].state == WORK_TODO)
-            committer->work[i].state = state;
+        if (committer->members[i].state == MEMBER_TODO)
+            committer->members[i].state = state;
     }
 }
 
 /* Sets aside what spoilt the transaction. *found: whether anything did. */
 static enum status set_offenders_aside(struct committer *committer, size_t first, size_t last, bool *found)
 {
-    const enum status status = committer_ask_with_rows(committer, first, last, WORK_TODO);
+    const enum status status = committer_ask_with_rows(committer, first, last, MEMBER_TODO);
     if (status != STATUS_OK)
         return status;
     find_twins(committer);
     *found = false;
     for (size_t i = first; i < last; i++) {
-        struct work *work = &committer->work[i];
-        if (work->state == WORK_TODO && (work->has_known_identity || work->row_differs)) {
-            work->state = WORK_SET_ASIDE;
+        struct group_member *member = &committer->members[i];
+        if (member->state == MEMBER_TODO && (member->has_known_identity || member->row_differs)) {
+            member->state = MEMBER_SET_ASIDE;
             *found = true;
         }
     }
@@ -213,10 +213,10 @@ static void split_blocked(struct committer *committer, struct ranges *ranges, st
     if (count_todo(committer, range.first, range.last, &any) == 1) {
         /* A column that somebody added since: the next connection's statements fill it. */
         committer->has_stale_statements |= pg_error_is(&committer->connection, "23502");
-        committer->work[any].is_refused = committer_is_row_refused(&committer->connection);
-        hold(committer, &committer->work[any]);
+        committer->members[any].is_refused = committer_is_row_refused(&committer->connection);
+        hold(committer, &committer->members[any]);
     } else if (committer->lock_failures > LOCK_FAILURES_MAX)
-        set_todo(committer, range.first, range.last, WORK_HELD);
+        set_todo(committer, range.first, range.last, MEMBER_HELD);
     else
         push_halves(ranges, range.first, range.last);
 }
@@ -228,8 +228,8 @@ static void split_unexplained(struct committer *committer, struct ranges *ranges
         push_halves(ranges, range.first, range.last);
         return;
     }
-    committer->work[any].unexplained = true;
-    committer->work[any].state = WORK_SET_ASIDE;
+    committer->members[any].unexplained = true;
+    committer->members[any].state = MEMBER_SET_ASIDE;
 }
 
 /* Commits what can be committed of a range, or puts parts of it onto the stack. Fails: STATUS_STOPPING. */
@@ -242,7 +242,7 @@ static enum status run_range(struct committer *committer, struct ranges *ranges,
         bool found = false;
         switch (committer_attempt(committer, range.first, range.last, lock_timeout)) {
         case ATTEMPT_DONE:
-            set_todo(committer, range.first, range.last, WORK_DONE);
+            set_todo(committer, range.first, range.last, MEMBER_DONE);
             return STATUS_OK;
         case ATTEMPT_MISMATCH:
             if (set_offenders_aside(committer, range.first, range.last, &found) != STATUS_OK)
@@ -281,32 +281,32 @@ static enum status run_ranges(struct committer *committer, size_t first, size_t 
 static enum status run_trials(struct committer *committer)
 {
     size_t failures = 0;
-    for (size_t i = 0; i < committer->work_count; i++) {
-        struct work *work = &committer->work[i];
-        if (work->state != WORK_TRIAL)
+    for (size_t i = 0; i < committer->member_count; i++) {
+        struct group_member *member = &committer->members[i];
+        if (member->state != MEMBER_TRIAL)
             continue;
-        work->state = failures < TRIAL_FAILURES_MAX ? WORK_TODO : WORK_HELD;
+        member->state = failures < TRIAL_FAILURES_MAX ? MEMBER_TODO : MEMBER_HELD;
         const enum status status = run_ranges(committer, i, i + 1, TRIAL_LOCK_TIMEOUT);
         if (status != STATUS_OK)
             return status;
-        failures += work->state == WORK_HELD;
-        if (work->state == WORK_DONE)
-            forget_suspect(committer, &work->item->row.id);
+        failures += member->state == MEMBER_HELD;
+        if (member->state == MEMBER_DONE)
+            forget_suspect(committer, &member->item->row.id);
     }
     return STATUS_OK;
 }
 
 /* ---- outcomes ---- */
 
-static void decide(const struct work *work)
+static void decide(const struct group_member *member)
 {
-    struct commit_item *item = work->item;
+    struct commit_item *item = member->item;
     item->outcome = COMMIT_REDO;
-    if (work->row_unusable || work->is_refused) {
+    if (member->row_unusable || member->is_refused) {
         item->outcome = COMMIT_REFUSED;
         return;
     }
-    if (work->row_differs || work->unexplained)
+    if (member->row_differs || member->unexplained)
         item->outcome = COMMIT_CONFLICT;
 }
 
@@ -314,35 +314,35 @@ static void decide(const struct work *work)
 static void decide_all(struct committer *committer, bool stopping)
 {
     size_t left = 0;
-    for (size_t i = 0; i < committer->work_count; i++) {
-        struct work *work = &committer->work[i];
-        work->item->outcome = work->state == WORK_DONE ? COMMIT_DONE : COMMIT_REDO;
-        left += work->state != WORK_DONE;
+    for (size_t i = 0; i < committer->member_count; i++) {
+        struct group_member *member = &committer->members[i];
+        member->item->outcome = member->state == MEMBER_DONE ? COMMIT_DONE : COMMIT_REDO;
+        left += member->state != MEMBER_DONE;
     }
-    static const enum work_state states[] = {WORK_SET_ASIDE, WORK_HELD};
+    static const enum member_state states[] = {MEMBER_SET_ASIDE, MEMBER_HELD};
     for (size_t s = 0; left > 0 && !stopping && s < sizeof states / sizeof states[0]; s++) {
-        if (committer_ask_with_rows(committer, 0, committer->work_count, states[s]) != STATUS_OK)
+        if (committer_ask_with_rows(committer, 0, committer->member_count, states[s]) != STATUS_OK)
             return;
         find_twins(committer);
-        for (size_t i = 0; i < committer->work_count; i++) {
-            if (committer->work[i].state == states[s])
-                decide(&committer->work[i]);
+        for (size_t i = 0; i < committer->member_count; i++) {
+            if (committer->members[i].state == states[s])
+                decide(&committer->members[i]);
         }
     }
 }
 
 /* Rows are written in the order of their identifiers, so that two writers who both do so cannot deadlock. No
  * allocation. */
-static void sort_work(struct work *work, size_t count)
+static void sort_members(struct group_member *members, size_t count)
 {
     for (size_t gap = count / 2; gap > 0; gap = gap == 2 ? 1 : gap * 5 / 11) {
         for (size_t i = gap; i < count; i++) {
-            const struct work moving = work[i];
+            const struct group_member moving = members[i];
             size_t at = i;
-            for (; at >= gap && memcmp(&work[at - gap].item->row.id, &moving.item->row.id, sizeof(struct uuid)) > 0;
+            for (; at >= gap && memcmp(&members[at - gap].item->row.id, &moving.item->row.id, sizeof(struct uuid)) > 0;
                  at -= gap)
-                work[at] = work[at - gap];
-            work[at] = moving;
+                members[at] = members[at - gap];
+            members[at] = moving;
         }
     }
 }
@@ -350,10 +350,10 @@ static void sort_work(struct work *work, size_t count)
 void committer_run_group(struct committer *committer)
 {
     committer->lock_failures = 0;
-    sort_work(committer->work, committer->work_count);
+    sort_members(committer->members, committer->member_count);
     set_reloads_aside(committer);
     screen(committer);
-    enum status status = run_ranges(committer, 0, committer->work_count, GROUP_LOCK_TIMEOUT);
+    enum status status = run_ranges(committer, 0, committer->member_count, GROUP_LOCK_TIMEOUT);
     if (status == STATUS_OK)
         status = run_trials(committer);
     if (committer->has_stale_statements)

@@ -12,14 +12,14 @@
 
 enum { ASKED_CAPACITY_MIN = 1024 };
 
-void asked_list_add(struct asked_list *list, struct delivery *delivery, struct work *work)
+void asked_list_add(struct asked_list *list, struct delivery *delivery, struct group_member *member)
 {
     if (list->count == list->capacity) {
         list->capacity = list->capacity == 0 ? ASKED_CAPACITY_MIN : list->capacity * 2;
         list->entries = realloc(list->entries, list->capacity * sizeof list->entries[0]);
         pm_assert(list->entries != NULL);
     }
-    list->entries[list->count++] = (struct asked){.delivery = delivery, .work = work};
+    list->entries[list->count++] = (struct asked){.delivery = delivery, .member = member};
 }
 
 /* ---- questions ---- */
@@ -45,28 +45,28 @@ static void collect_questions(struct committer *committer)
     for (size_t i = 0; i < committer->asked.count; i++) {
         struct asked *asked = &committer->asked.entries[i];
         add_question(committer, asked->delivery);
-        if (asked->work != NULL)
-            asked->work->has_known_identity = false;
+        if (asked->member != NULL)
+            asked->member->has_known_identity = false;
     }
 }
 
-/* Elements stand for works [first, last) one by one; those in another state are NULL and find nothing. */
-static void collect_row_questions(struct committer *committer, size_t first, size_t last, enum work_state state)
+/* Elements stand for members [first, last) one by one; those in another state are NULL and find nothing. */
+static void collect_row_questions(struct committer *committer, size_t first, size_t last, enum member_state state)
 {
     binary_array_clear(&committer->find_rows[0], BINARY_TEXT);
     binary_array_clear(&committer->find_rows[1], BINARY_TEXT);
     for (size_t i = first; i < last; i++) {
-        struct work *work = &committer->work[i];
-        if (work->state != state) {
+        struct group_member *member = &committer->members[i];
+        if (member->state != state) {
             binary_array_null(&committer->find_rows[0]);
             binary_array_null(&committer->find_rows[1]);
             continue;
         }
-        binary_array_text(&committer->find_rows[0], work->item->row.asset);
-        binary_array_text(&committer->find_rows[1], position_mode_word((enum position_mode)work->item->row.mode));
-        work->item->found_exists = false;
-        work->row_unusable = false;
-        work->row_differs = !work->item->insert; /* until it is found */
+        binary_array_text(&committer->find_rows[0], member->item->row.asset);
+        binary_array_text(&committer->find_rows[1], position_mode_word((enum position_mode)member->item->row.mode));
+        member->item->found_exists = false;
+        member->row_unusable = false;
+        member->row_differs = !member->item->insert; /* until it is found */
     }
 }
 
@@ -103,8 +103,8 @@ static void take_identities(struct committer *committer, const PGresult *result)
         struct asked *asked = &committer->asked.entries[ordinal_index(result, row, 0, committer->asked.count)];
         asked->delivery->identity_known = true;
         asked->delivery->known_fingerprint = (uint64_t)strtoll(PQgetvalue(result, row, 1), NULL, 10);
-        if (asked->work != NULL)
-            asked->work->has_known_identity = true;
+        if (asked->member != NULL)
+            asked->member->has_known_identity = true;
     }
 }
 
@@ -146,10 +146,11 @@ static bool is_as_expected(const struct commit_item *item)
 static void take_rows(struct committer *committer, const PGresult *result, size_t first, size_t last)
 {
     for (int row = 0; row < PQntuples(result); row++) {
-        struct work *work = &committer->work[first + ordinal_index(result, row, POSITION_ORDINAL, last - first)];
-        work->item->found_exists = true;
-        work->row_unusable = position_from_row(result, row, &work->item->found) != STATUS_OK;
-        work->row_differs = work->row_unusable || !is_as_expected(work->item);
+        struct group_member *member =
+            &committer->members[first + ordinal_index(result, row, POSITION_ORDINAL, last - first)];
+        member->item->found_exists = true;
+        member->row_unusable = position_from_row(result, row, &member->item->found) != STATUS_OK;
+        member->row_differs = member->row_unusable || !is_as_expected(member->item);
     }
 }
 
@@ -177,7 +178,7 @@ static enum status receive_found(struct committer *committer, bool with_rows, si
 }
 
 /* Asks until there is an answer; whatever goes wrong, another connection is tried. */
-static enum status ask(struct committer *committer, bool with_rows, size_t first, size_t last, enum work_state state)
+static enum status ask(struct committer *committer, bool with_rows, size_t first, size_t last, enum member_state state)
 {
     for (;;) {
         enum status status = committer_reconnect(committer);
@@ -203,18 +204,19 @@ static enum status ask(struct committer *committer, bool with_rows, size_t first
 
 enum status committer_ask(struct committer *committer)
 {
-    return ask(committer, false, 0, 0, WORK_TODO);
+    return ask(committer, false, 0, 0, MEMBER_TODO);
 }
 
-enum status committer_ask_with_rows(struct committer *committer, size_t first, size_t last, enum work_state state)
+enum status committer_ask_with_rows(struct committer *committer, size_t first, size_t last, enum member_state state)
 {
     committer->asked.count = 0;
     for (size_t i = first; i < last; i++) {
-        struct work *work = &committer->work[i];
-        if (work->state != state)
+        struct group_member *member = &committer->members[i];
+        if (member->state != state)
             continue;
-        for (struct delivery *delivery = work->item->deliveries; delivery != NULL; delivery = committer_next(delivery))
-            asked_list_add(&committer->asked, delivery, work);
+        for (struct delivery *delivery = member->item->deliveries; delivery != NULL;
+             delivery = committer_next(delivery))
+            asked_list_add(&committer->asked, delivery, member);
     }
     return ask(committer, true, first, last, state);
 }

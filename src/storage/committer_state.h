@@ -27,18 +27,19 @@ enum {
     SUSPECTS_MAX = 64, /* rows remembered as locked or refused; more are tried with the others again */
 };
 
-/* How far an item of a group has come. */
-enum work_state {
-    WORK_TODO,
-    WORK_DONE,      /* committed */
-    WORK_SET_ASIDE, /* a repeat or a conflict: the others go ahead without it */
-    WORK_HELD,      /* its row is locked or refused by the server just now */
-    WORK_TRIAL,     /* was held, and is to be tried by itself */
+/* How far a member of the group has come. */
+enum member_state {
+    MEMBER_TODO,
+    MEMBER_DONE,      /* committed */
+    MEMBER_SET_ASIDE, /* a repeat or a conflict: the others go ahead without it */
+    MEMBER_HELD,      /* its row is locked or refused by the server just now */
+    MEMBER_TRIAL,     /* was held, and is to be tried by itself */
 };
 
-struct work {
+/* A commit item of a shard, as one of the group that is committed together. */
+struct group_member {
     struct commit_item *item;
-    enum work_state state;
+    enum member_state state;
     /* what refresh found */
     bool has_known_identity;
     bool row_differs;  /* from what the item expects */
@@ -47,10 +48,10 @@ struct work {
     bool is_refused;   /* the server does not take its values (committer_is_row_refused()) */
 };
 
-/* A delivery about which the database is asked; .work is NULL for a lookup. */
+/* A delivery about which the database is asked; .member is NULL for a lookup. */
 struct asked {
     struct delivery *delivery;
-    struct work *work;
+    struct group_member *member;
 };
 
 struct asked_list {
@@ -96,8 +97,8 @@ struct committer {
     int64_t pulse_at_us; /* when it is asked again */
     int64_t retry_us;
     struct committer_slot *slots;
-    struct work *work;
-    size_t work_count;
+    struct group_member *members; /* the group; array */
+    size_t member_count;
     struct suspect suspects[SUSPECTS_MAX];
     size_t suspect_count;
     size_t lock_failures; /* in this group */
@@ -163,7 +164,7 @@ enum attempt {
     ATTEMPT_STOPPING, /* given up; the outcome may be unknown */
 };
 
-/* Writes the items [first, last) that are WORK_TODO in one transaction. Connects where needed. lock_timeout:
+/* Writes the members [first, last) that are MEMBER_TODO in one transaction. Connects where needed. lock_timeout:
  * milliseconds. */
 enum attempt committer_attempt(struct committer *committer, size_t first, size_t last, const char *lock_timeout);
 /* Whether the error says that what was to be written is not taken: by a type, a constraint, or somebody's trigger
@@ -172,20 +173,21 @@ bool committer_is_row_refused(const struct pg_connection *connection);
 
 /* ---- committer_refresh.c ---- */
 
-void asked_list_add(struct asked_list *list, struct delivery *delivery, struct work *work);
+void asked_list_add(struct asked_list *list, struct delivery *delivery, struct group_member *member);
 
 /*
  * Asks about all of committer->asked: fills identity_known, known_fingerprint, order_before, looked_up, and
- * has_known_identity of their works. With works: also about the rows of the items [first, last) in that state: found,
- * found_exists, row_differs, row_unusable. Asks again on another connection where one is lost. Fails: STATUS_STOPPING.
+ * has_known_identity of their members. With rows: also about the rows of the members [first, last) in that state:
+ * found, found_exists, row_differs, row_unusable. Asks again on another connection where one is lost. Fails:
+ * STATUS_STOPPING.
  */
 enum status committer_ask(struct committer *committer) PM_MUST_USE;
 enum status committer_ask_with_rows(struct committer *committer, size_t first, size_t last,
-                                    enum work_state state) PM_MUST_USE;
+                                    enum member_state state) PM_MUST_USE;
 
 /* ---- committer_group.c ---- */
 
-/* Takes the group of committer->work to its outcomes. Items are sorted. */
+/* Takes the group of committer->members to its outcomes. They are sorted. */
 void committer_run_group(struct committer *committer);
 
 #endif

@@ -99,8 +99,8 @@ static void collect_parameters(struct committer *committer, size_t first, size_t
     position_params_clear(&committer->updates);
     position_params_clear(&committer->inserts);
     for (size_t i = first; i < last; i++) {
-        if (committer->work[i].state == WORK_TODO)
-            add_item(committer, committer->work[i].item);
+        if (committer->members[i].state == MEMBER_TODO)
+            add_item(committer, committer->members[i].item);
     }
 }
 
