@@ -180,12 +180,7 @@ void shard_queue_commit(struct shard *shard, struct work *work)
     if (work->in_commit_queue)
         return;
     work->in_commit_queue = true;
-    work->commit_next = NULL;
-    if (shard->commit_queue.last != NULL)
-        shard->commit_queue.last->commit_next = work;
-    else
-        shard->commit_queue.first = work;
-    shard->commit_queue.last = work;
+    work_queue_append(&shard->commit_queue, work, offsetof(struct work, commit_next));
 }
 
 void shard_queue_lookup(struct shard *shard, struct work *work)
@@ -193,12 +188,7 @@ void shard_queue_lookup(struct shard *shard, struct work *work)
     if (work->in_lookup_queue)
         return;
     work->in_lookup_queue = true;
-    work->lookup_next = NULL;
-    if (shard->lookup_queue.last != NULL)
-        shard->lookup_queue.last->lookup_next = work;
-    else
-        shard->lookup_queue.first = work;
-    shard->lookup_queue.last = work;
+    work_queue_append(&shard->lookup_queue, work, offsetof(struct work, lookup_next));
 }
 
 void shard_wake_at(struct shard *shard, int64_t steady_us)

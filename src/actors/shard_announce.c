@@ -20,12 +20,7 @@ static void queue_announcement(struct shard *shard, struct work *work)
     if (shard->announce_queue.first == NULL)
         shard->announce_at_us = (shard->now.steady_us / period_us + 1) * period_us;
     work->in_announce_queue = true;
-    work->announce_next = NULL;
-    if (shard->announce_queue.last != NULL)
-        shard->announce_queue.last->announce_next = work;
-    else
-        shard->announce_queue.first = work;
-    shard->announce_queue.last = work;
+    work_queue_append(&shard->announce_queue, work, offsetof(struct work, announce_next));
 }
 
 void shard_announce_later(struct shard *shard, struct work *work, const struct delivery *cause)
@@ -81,11 +76,7 @@ void shard_send_announcements(struct shard *shard)
     directory_totals(shard->settings.reader, &totals);
     directory_end(shard->settings.reader);
     while (shard->announce_queue.first != NULL && shard->free_announcement != NULL) {
-        struct work *work = shard->announce_queue.first;
-        shard->announce_queue.first = work->announce_next;
-        if (shard->announce_queue.first == NULL)
-            shard->announce_queue.last = NULL;
-        work->announce_next = NULL;
+        struct work *work = work_queue_take(&shard->announce_queue, offsetof(struct work, announce_next));
         work->in_announce_queue = false;
         send_announcement(shard, work, totals.exposure);
     }

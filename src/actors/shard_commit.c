@@ -11,17 +11,6 @@
 
 /* ---- requests ---- */
 
-static struct work *take_first(struct work_queue *queue, size_t next_offset)
-{
-    struct work *work = queue->first;
-    struct work **next = (struct work **)(void *)((char *)work + next_offset);
-    queue->first = *next;
-    if (queue->first == NULL)
-        queue->last = NULL;
-    *next = NULL;
-    return work;
-}
-
 /* Repeats that only waited for what they repeat: nothing to write, so they are settled by the next announcement. */
 static void settle_repeats(struct shard *shard, struct work *work)
 {
@@ -83,7 +72,7 @@ void shard_send_commits(struct shard *shard)
     shard->commit->count = 0;
     struct work *last = shard->commit_queue.last;
     for (bool done = false; !done && shard->commit->count < COMMIT_ITEMS_MAX && shard->commit_queue.first != NULL;) {
-        struct work *work = take_first(&shard->commit_queue, offsetof(struct work, commit_next));
+        struct work *work = work_queue_take(&shard->commit_queue, offsetof(struct work, commit_next));
         done = work == last;
         work->in_commit_queue = false;
         shard_work_pin(work);
@@ -112,7 +101,7 @@ void shard_send_lookups(struct shard *shard)
         return;
     struct chain asked = {NULL, NULL};
     while (shard->lookup_queue.first != NULL) {
-        struct work *work = take_first(&shard->lookup_queue, offsetof(struct work, lookup_next));
+        struct work *work = work_queue_take(&shard->lookup_queue, offsetof(struct work, lookup_next));
         work->in_lookup_queue = false;
         shard_work_pin(work);
         work->lookup_in_flight = !chain_is_empty(&work->waiting); /* a redo may have emptied it meanwhile */

@@ -7,6 +7,8 @@
 #ifndef PM_SHARD_STATE_H
 #define PM_SHARD_STATE_H
 
+#include <stddef.h>
+
 #include "chain.h"
 #include "identities.h"
 #include "orders.h"
@@ -52,10 +54,41 @@ struct work {
     char committed_trace_id[TRACE_ID_LEN_MAX + 1];
 };
 
-/* A first-in-first-out queue of work through one of its links. */
+/*
+ * A first-in-first-out queue of work. A work can be in several at once: next_offset is that of the link which the queue
+ * goes through, offsetof(struct work, …_next).
+ */
 struct work_queue {
     struct work *first, *last;
 };
+
+static inline struct work **work_link(struct work *work, size_t next_offset)
+{
+    return (struct work **)(void *)((char *)work + next_offset);
+}
+
+/* It must not be in the queue already. */
+static inline void work_queue_append(struct work_queue *queue, struct work *work, size_t next_offset)
+{
+    *work_link(work, next_offset) = NULL;
+    if (queue->last != NULL)
+        *work_link(queue->last, next_offset) = work;
+    else
+        queue->first = work;
+    queue->last = work;
+}
+
+/* The queue must not be empty. */
+static inline struct work *work_queue_take(struct work_queue *queue, size_t next_offset)
+{
+    struct work *work = queue->first;
+    struct work **next = work_link(work, next_offset);
+    queue->first = *next;
+    if (queue->first == NULL)
+        queue->last = NULL;
+    *next = NULL;
+    return work;
+}
 
 struct shard {
     struct shard_settings settings;
