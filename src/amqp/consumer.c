@@ -1,3 +1,10 @@
+/*
+ * consumer: the thread, its mailbox and its loop. In: SETTLED, chains of deliveries that come home. Out: deliveries and
+ * dead letters, sent on their way by consumer_arrival.c.
+ *
+ * Invariants: what comes home is acknowledged on the connection that brought it, or not at all; outstanding is never
+ * too few once the consumer is asked to quiesce, and nothing new leaves after it has said that it is quiesced.
+ */
 #define _GNU_SOURCE
 
 #include "consumer_state.h"
@@ -14,8 +21,8 @@
 enum {
     SETTLED_A_TURN = 512,
     SLEEP_MAX_MS = 1000,
-    CROWD = 8,       /* deliveries in one turn; after so many the next ones are let gather, in the socket's buffer */
-    GATHER_US = 500, /* how long */
+    CROWD = 8,        /* deliveries in one turn; after so many the next ones are let gather, in the socket's buffer */
+    GATHER_US = 500,  /* how long */
     QUEUES_MAX = 256, /* what a consumer tag can name */
 };
 

@@ -48,6 +48,7 @@ struct consumer *consumer_create(const struct consumer_settings *settings, struc
                                  const struct consumer_route *shards, size_t shard_count, consumer_shard_fn *shard_of,
                                  void *shard_of_context, struct consumer_route dead_letters);
 void consumer_destroy(struct consumer *consumer);
+/* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */
 enum status consumer_start(struct consumer *consumer) PM_MUST_USE;
 
 /* Stop, first step: no new deliveries are taken (basic.cancel); settled ones are still acknowledged. Thread: any. */

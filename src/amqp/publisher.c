@@ -1,3 +1,11 @@
+/*
+ * publisher: the thread, its mailbox and its loop. In: ANNOUNCEMENT and DEAD_LETTER of every shard, DEAD_LETTER of the
+ * consumer, PORTFOLIO, SNAPSHOT. Out: each of them home, once; SETTLED to the consumer: dead letters, and what a
+ * confirmed announcement settles.
+ *
+ * Invariants: nothing can be acknowledged before the broker has confirmed what settles it; what a lost connection left
+ * unconfirmed is published before anything new, in its old order; every lane has its turn.
+ */
 #define _GNU_SOURCE
 
 #include "publisher_state.h"

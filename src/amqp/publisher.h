@@ -49,6 +49,7 @@ struct publisher *publisher_create(const struct publisher_settings *settings, st
  */
 void publisher_set_history(struct publisher *publisher, struct publisher_home history);
 void publisher_destroy(struct publisher *publisher);
+/* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */
 enum status publisher_start(struct publisher *publisher) PM_MUST_USE;
 /* Publishes and waits for confirms for at most deadline_ms, then closes and ends the thread. What is unconfirmed goes
  * home unsettled. */
