@@ -75,15 +75,15 @@ void shard_send_commits(struct shard *shard)
         struct work *work = work_queue_take(&shard->commit_queue, offsetof(struct work, commit_next));
         done = work == last;
         work->in_commit_queue = false;
+        pm_assert(!work->commit_in_flight); /* the one request is home */
         shard_work_pin(work);
         if (work->not_before_us > shard->now.steady_us) {
             shard_queue_commit(shard, work);
             shard_wake_at(shard, work->not_before_us);
-        } else if (!work->commit_in_flight) { /* else its answer queues it again */
-            if (work->row_changed || work->external.wanted)
-                add_item(shard, work);
-            else
-                settle_repeats(shard, work);
+        } else if (work->row_changed || work->external.wanted) {
+            add_item(shard, work);
+        } else {
+            settle_repeats(shard, work);
         }
         shard_work_unpin(shard, work);
     }
