@@ -44,7 +44,9 @@ static void add_item(struct shard *shard, struct work *work)
         delivery->looked_up = false; /* from here on: whether the committer asked again */
     work->commit_in_flight = true;
     work->row_changed = false;
-    if (work->trace_id[0] == '\0') /* nothing but someone else's change */
+    if (item->row.version == item->expected_version) /* what can be announced is someone else's change alone */
+        work->source = SOURCE_VALIDATION;
+    if (work->trace_id[0] == '\0')
         shard_make_trace_id(shard, work->trace_id);
     work->flight_source = work->source;
     memcpy(work->flight_trace_id, work->trace_id, sizeof work->flight_trace_id);

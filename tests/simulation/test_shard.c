@@ -388,6 +388,33 @@ Test(shard, a_foreign_change_is_journalled_and_announced_also_when_all_tries_are
     settle();
     cr_expect_eq(world->journal_count, 2);
     cr_expect_eq(row->announced_version, row->position.version);
+    cr_expect_eq(world->last_source, SOURCE_VALIDATION, "nothing of the execution is in it");
+}
+
+Test(shard, a_foreign_change_by_itself_is_announced_as_found_by_a_validation)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    cr_expect_eq(world->last_source, SOURCE_ORDER_EXECUTION);
+    struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)];
+    row->position.announcement_due = true; /* as a run leaves it that dies between the commit and the confirmation */
+    world_crash(world);
+    run_all_shards();
+    world_run_publisher(world);
+    world_confirm(world, SIZE_MAX, 0);
+    cr_expect_eq(world->last_source, SOURCE_VALIDATION, "of the start");
+    run_all_shards(); /* the row need not remember any more that it is to be announced: a commit without an event */
+    row->position.version++;
+    row->position.size.units = (int128)7 * DECIMAL_ONE;
+    const uint64_t conflicts = world->conflict_count;
+    settle();
+    cr_expect_eq(world->conflict_count, conflicts + 1);
+    cr_expect(size_units("AUSDT") == (int128)7 * DECIMAL_ONE);
+    cr_expect_eq(row->announced_version, row->position.version);
+    cr_expect_eq(world->last_source, SOURCE_VALIDATION, "of the commit");
+    (void)world_add_execution(world, "AUSDT", "x:2", SIDE_BUY, "1", "100");
+    settle();
+    cr_expect_eq(world->last_source, SOURCE_ORDER_EXECUTION);
 }
 
 Test(shard, what_died_unsaid_of_the_portfolio_is_said_by_the_next_run)

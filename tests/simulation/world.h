@@ -119,6 +119,7 @@ struct world {
     struct message *published[WORLD_POOL_MAX + WORLD_SHARDS * WORLD_ANNOUNCED_MAX + 1];
     size_t published_count;
     uint64_t announcement_count;
+    enum update_source last_source; /* of the last position_updated that was confirmed */
     bool publisher_holds;
 
     /* the service */

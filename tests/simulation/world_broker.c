@@ -185,6 +185,7 @@ static void confirm_announcement(struct world *world, struct announcement *annou
     if (row->announced_version < position->version)
         row->announced_version = position->version;
     world->announcement_count++;
+    world->last_source = (enum update_source)announcement->source;
     struct message *settled = announcement->settles == NULL ? NULL : &announcement->settles->head;
     announcement->settles = NULL;
     announcement->confirmed = true;
