@@ -1,8 +1,8 @@
 /*
  * service: makes the parts, wires their mailboxes, starts them in order, waits for the end, and stops them in order.
  *
- * It knows everyone and holds no rule. What goes where, and why no lane can overflow, stands in service_wiring() and in
- * ARCHITECTURE.md ("When a queue is full").
+ * It knows everyone and holds no rule. What goes where, and why no lane can overflow, stands in wiring.c and in
+ * ARCHITECTURE.md ("When something is full").
  */
 #ifndef PM_SERVICE_H
 #define PM_SERVICE_H
