@@ -135,7 +135,8 @@ void history_fix_home(struct history *history, struct wish *wish, struct history
         LOG_EVENT(LOG_LEVEL_INFO, "validation_fixed", check->trace_id, log_text("asset", check->key.asset),
                   log_text("mode", mode));
     } else {
-        check->result.error_message = wish->delivery.refusal == STATUS_OUT_OF_RANGE ? misfit_message : overtaken_message;
+        check->result.error_message =
+            wish->delivery.refusal == STATUS_OUT_OF_RANGE ? misfit_message : overtaken_message;
         LOG_EVENT(LOG_LEVEL_WARNING, "validation_fix_refused", check->trace_id, log_text("asset", check->key.asset),
                   log_text("mode", mode), log_text("reason", status_word(wish->delivery.refusal)));
     }
