@@ -113,8 +113,6 @@ FAULTS = [
      "    if (!dirty || shard->totals == NULL)\n        return;"),
     ("say nothing of the portfolio after a restart", "shard.c",
      "    shard->totals_dirty = true;\n    if (!position->announcement_due)", "    if (!position->announcement_due)"),
-    ("forget a due announcement after a restart", "shard.c",
-     "    if (!position->announcement_due)\n        return;\n    struct work", "    return;\n    struct work"),
 ]
 
 

@@ -417,6 +417,20 @@ Test(shard, a_foreign_change_by_itself_is_announced_as_found_by_a_validation)
     cr_expect_eq(world->last_source, SOURCE_ORDER_EXECUTION);
 }
 
+/* A correction, or a price that was asked for: no upstream sends it again, so only the row knows. */
+Test(shard, a_due_announcement_is_made_by_the_next_run)
+{
+    (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
+    settle();
+    struct world_row *row = &world->rows[world_row_index("AUSDT", POSITION_MODE_ONE_WAY)];
+    row->position.announcement_due = true;
+    row->announced_version = 0;
+    world_crash(world);
+    settle();
+    cr_expect_eq(row->announced_version, row->position.version);
+    cr_expect_not(row->position.announcement_due);
+}
+
 Test(shard, what_died_unsaid_of_the_portfolio_is_said_by_the_next_run)
 {
     (void)world_add_execution(world, "AUSDT", "x:1", SIDE_BUY, "2", "100");
