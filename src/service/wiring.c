@@ -16,7 +16,7 @@
 
 enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
-    ANNOUNCE_HOLD_US = 300 * 1000, /* how long a busy shard lets a change wait for the next one */
+    ANNOUNCE_HOLD_US = 200 * 1000, /* how long a busy shard lets a change wait for the next one */
     COMMIT_PACE_US = 40 * 1000,    /* how far apart a busy shard's commits are */
     BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
