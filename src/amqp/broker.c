@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "log.h"
 #include "metrics.h"
+#include "tcp.h"
 
 enum { FRAME_LEN_MAX = 131072, CHANNELS_MAX = 16, CONNECTION_NAME_LEN_MAX = 128 };
 
@@ -139,13 +140,13 @@ static enum status log_in(struct broker_link *link, const struct broker_settings
 }
 
 /*
- * A peer that vanished without a word is noticed by missing heartbeats, and by keep-alives where there are none. No
+ * A peer that vanished without a word is noticed by keep-alives, and by tcp_is_unheard() where something was sent. No
  * TCP_USER_TIMEOUT: a broker under alarm does not read for as long as that lasts, and it would count against it.
  */
 static void set_socket_options(int fd)
 {
     int on = 1;
-    int idle_s = 10, interval_s = 5, probes = 3;
+    int idle_s = 2, interval_s = 1, probes = 3;
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
@@ -320,6 +321,9 @@ enum status broker_link_service(struct broker_link *link, int64_t now_us)
 {
     if (link->heartbeat_us > 0 && now_us - link->heard_at_us > 2 * link->heartbeat_us)
         return broker_link_lost(link, "no sign of the broker for two heartbeats", NULL, 0);
+    const bool is_unanswered = link->asked_at_us != 0 && now_us - link->asked_at_us >= TCP_UNHEARD_MS * 1000;
+    if (is_unanswered && tcp_is_unheard(link->fd))
+        return broker_link_lost(link, "nothing that is sent arrives", NULL, 0);
     /* Behind unsent frames a heartbeat would say nothing that they don't. */
     bool must_speak = frames_is_empty(&link->out) && now_us - link->spoke_at_us >= link->heartbeat_us / 2;
     if (link->heartbeat_us > 0 && must_speak)

@@ -6,6 +6,7 @@
  * a half-sent frame, and give a connection up that we only do not read for a while); the broker's side of the agreement
  * stays in force. Heartbeats take their time; so a broker that has not said anything for a while is asked something,
  * and one that does not answer is silent: the connection stays, but whoever wants to know is told that it is of no use.
+ * Where not even the broker's kernel acknowledges what is sent, the connection is given up.
  * States: closed (state == NULL) or open. A failure is noted in `reason` and returned; the owner closes
  * (one funnel in each owner). Nothing blocks for longer than the time-outs given here; only the host name's look-up
  * takes what the resolver takes. Thread: one, the owner's.
@@ -88,8 +89,8 @@ void broker_link_release(struct broker_link *link);
  * STATUS_IGNORED. */
 enum status broker_link_handle_common(struct broker_link *link, const amqp_frame_t *frame) PM_MUST_USE;
 
-/* Heartbeats and questions, then sends what waits. Returns STATUS_OK also if some is left (frames_is_empty tells).
- * Fails: STATUS_LOST. */
+/* Heartbeats and questions, gives up where nothing arrives, then sends what waits. Returns STATUS_OK also if some is
+ * left (frames_is_empty tells). Fails: STATUS_LOST. */
 enum status broker_link_service(struct broker_link *link, int64_t now_us) PM_MUST_USE;
 /* When broker_link_service() has something to do again, if nothing happens; INT64_MAX while closed. */
 int64_t broker_link_due_us(const struct broker_link *link);

@@ -12,6 +12,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "tcp.h"
 
 /* After a lost connection PQgetResult() answers NULL for ever; a healthy pipeline never gives more than two in a row.
  */
@@ -68,15 +69,21 @@ static bool wants_to_give_up(const struct pg_connection *connection)
     return connection->give_up != NULL && connection->give_up(connection->context);
 }
 
-/* Waits until the socket is ready or the deadline (steady time) has passed. */
+/* Waits until the socket is ready, the deadline (steady time) has passed, or it is plain that nothing will come. */
 static enum status wait_socket(struct pg_connection *connection, short events, int64_t deadline_us)
 {
+    const int64_t since_us = clock_steady_us();
     for (;;) {
         if (wants_to_give_up(connection))
             return STATUS_STOPPING;
-        if (clock_steady_us() >= deadline_us) {
+        const int64_t now_us = clock_steady_us();
+        if (now_us >= deadline_us) {
             note_error(connection, "", "no answer in time");
             return STATUS_TIMEOUT;
+        }
+        if (now_us - since_us >= TCP_UNHEARD_MS * 1000 && tcp_is_unheard(PQsocket(connection->conn))) {
+            note_error(connection, "", "nothing that is sent arrives");
+            return STATUS_LOST;
         }
         struct pollfd descriptor = {.fd = PQsocket(connection->conn), .events = events};
         if (descriptor.fd < 0)
@@ -122,7 +129,6 @@ static enum status start_connecting(struct pg_connection *connection)
                               "keepalives_idle",
                               "keepalives_interval",
                               "keepalives_count",
-                              "tcp_user_timeout",
                               "client_encoding",
                               with_password ? "password" : NULL,
                               NULL};
@@ -132,10 +138,9 @@ static enum status start_connecting(struct pg_connection *connection)
                             settings->user,
                             "position-manager",
                             "1",
-                            "30",
-                            "10",
+                            "2",
+                            "1",
                             "3",
-                            "15000",
                             "UTF8",
                             settings->password,
                             NULL};

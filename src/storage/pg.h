@@ -1,7 +1,8 @@
 /*
  * pg: one PostgreSQL connection that never waits without end, for every user of the database in this folder.
  *
- * Connecting and waiting for results look every PG_WAIT_SLICE_MS whether the owner wants to give up. After STATUS_LOST,
+ * Connecting and waiting for results look every PG_WAIT_SLICE_MS whether the owner wants to give up, and whether what
+ * was sent arrives at all (tcp.h); a server that stands still is waited for, up to .timeout_ms. After STATUS_LOST,
  * STATUS_TIMEOUT or STATUS_STOPPING the connection is of no more use: pg_close() it. What the server said stands in
  * .sqlstate and .error until the next call; it is for the log only. Thread: one at a time per connection.
  */
