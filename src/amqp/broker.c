@@ -184,6 +184,7 @@ enum status broker_link_open(struct broker_link *link, const struct broker_setti
                              int64_t now_us)
 {
     link->reason[0] = '\0';
+    link->opened_at_us = now_us;
     link->state = amqp_new_connection();
     if (link->state == NULL)
         return STATUS_UNAVAILABLE;
@@ -202,7 +203,6 @@ enum status broker_link_open(struct broker_link *link, const struct broker_setti
     frames_reset(&link->out, (size_t)frame_len_max);
     link->heard_at_us = now_us;
     link->spoke_at_us = now_us;
-    link->opened_at_us = now_us;
     broker_link_excuse(link, now_us);
     return STATUS_OK;
 }
@@ -355,23 +355,4 @@ void broker_link_close(struct broker_link *link, bool politely)
     link->fd = -1;
     link->is_silent = false;
     frames_reset(&link->out, FRAME_LEN_MAX);
-}
-
-void broker_backoff_init(struct broker_backoff *backoff, uint64_t seed)
-{
-    *backoff = (struct broker_backoff){.delay_ms = BROKER_BACKOFF_FIRST_MS, .random = seed | 1};
-}
-
-void broker_backoff_fail(struct broker_backoff *backoff, int64_t stood_us, int64_t now_us)
-{
-    if (stood_us >= (int64_t)BROKER_STEADY_AFTER_MS * 1000)
-        backoff->delay_ms = BROKER_BACKOFF_FIRST_MS;
-    /* xorshift: the jitter only has to differ between processes. */
-    backoff->random ^= backoff->random << 13;
-    backoff->random ^= backoff->random >> 7;
-    backoff->random ^= backoff->random << 17;
-    int64_t half_ms = backoff->delay_ms / 2;
-    int64_t wait_ms = half_ms + (int64_t)(backoff->random % (uint64_t)(half_ms + 1));
-    backoff->retry_at_us = now_us + wait_ms * 1000;
-    backoff->delay_ms = backoff->delay_ms * 2 < BROKER_BACKOFF_MAX_MS ? backoff->delay_ms * 2 : BROKER_BACKOFF_MAX_MS;
 }

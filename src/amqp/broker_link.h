@@ -28,9 +28,6 @@ enum {
     BROKER_CLOSE_TIMEOUT_MS = 1000, /* to say good-bye */
     BROKER_ASK_AFTER_MS = 500,      /* without a frame: it is asked */
     BROKER_ANSWER_MS = 1000,        /* then it is silent */
-    BROKER_BACKOFF_FIRST_MS = 200,  /* half of it at least */
-    BROKER_BACKOFF_MAX_MS = 5000,
-    BROKER_STEADY_AFTER_MS = 5000, /* a connection that stood so long starts the back-off anew */
 };
 
 struct broker_link {
@@ -40,19 +37,12 @@ struct broker_link {
     int64_t heartbeat_us; /* as negotiated; 0: none */
     int64_t heard_at_us;  /* last sign of the broker */
     int64_t spoke_at_us;  /* last time something was sent */
-    int64_t opened_at_us;
-    int64_t told_at_us;  /* the last frame that is no heartbeat, or an excuse */
-    int64_t asked_at_us; /* 0: no question is open */
-    bool has_told;       /* a frame was read since broker_link_service() */
+    int64_t opened_at_us; /* when the last try to open it began */
+    int64_t told_at_us;   /* the last frame that is no heartbeat, or an excuse */
+    int64_t asked_at_us;  /* 0: no question is open */
+    bool has_told;        /* a frame was read since broker_link_service() */
     bool is_silent;
     char reason[BROKER_REASON_LEN_MAX]; /* why the last operation failed; terminated */
-};
-
-/* When to try again. */
-struct broker_backoff {
-    int64_t retry_at_us;
-    int64_t delay_ms;
-    uint64_t random;
 };
 
 void broker_link_init(struct broker_link *link);
@@ -102,9 +92,5 @@ bool broker_link_silence_changed(struct broker_link *link, const char *role, int
 
 /* Closes. politely: tells the broker, at most BROKER_CLOSE_TIMEOUT_MS. */
 void broker_link_close(struct broker_link *link, bool politely);
-
-void broker_backoff_init(struct broker_backoff *backoff, uint64_t seed);
-/* After a failure. stood_us: how long the connection had stood, 0 if it never did. */
-void broker_backoff_fail(struct broker_backoff *backoff, int64_t stood_us, int64_t now_us);
 
 #endif

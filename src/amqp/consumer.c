@@ -66,7 +66,7 @@ struct consumer *consumer_create(const struct consumer_settings *settings, struc
     consumer->dead_letters = dead_letters;
     copy_queues(consumer, settings);
     broker_link_init(&consumer->link);
-    broker_backoff_init(&consumer->backoff, (uint64_t)clock_wall_us());
+    backoff_init(&consumer->backoff, (uint64_t)clock_wall_us());
     consumer_pool_init(&consumer->pool, settings->prefetch + window_capacity(consumer));
     /* Three quarters of what one queue may have about. */
     const uint32_t crowd = settings->prefetch / (uint32_t)consumer->queue_count / 4 * 3 + 1;

@@ -6,7 +6,7 @@
  * SETTLED deliveries come home and are acknowledged in order, many at once (basic.ack multiple up to the highest
  * contiguous tag; a connection's deliveries are acknowledged on that connection only). The pool is the prefetch: when
  * it is empty the broker holds the rest. Heartbeats are answered also while nothing arrives. On a lost connection:
- * back-off with jitter, 0.1 s to 5 s. A queue that is missing is declared; one that exists is taken as it is; a
+ * back-off with jitter, 0.1 s to 1 s. A queue that is missing is declared; one that exists is taken as it is; a
  * cancelled consumer (queue deleted) is a lost connection.
  */
 #ifndef PM_CONSUMER_H

@@ -3,6 +3,7 @@
 #include <amqp_framing.h>
 #include <string.h>
 
+#include "clock.h"
 #include "fail_point.h"
 #include "log.h"
 #include "metrics.h"
@@ -82,6 +83,9 @@ void consumer_connect(struct consumer *consumer)
         consumer_fail(consumer);
         return;
     }
+    consumer->now_us = clock_steady_us();
+    broker_link_excuse(link, consumer->now_us);
+    reminder_reset(&consumer->failures);
     consumer->generation++;
     consumer->is_consuming = true;
     consumer->is_readable = true;
@@ -94,17 +98,22 @@ void consumer_connect(struct consumer *consumer)
 void consumer_fail(struct consumer *consumer)
 {
     struct broker_link *link = &consumer->link;
-    int64_t stood_us = consumer->is_consuming ? consumer->now_us - link->opened_at_us : 0;
-    broker_backoff_fail(&consumer->backoff, stood_us, consumer->now_us);
-    int64_t retry_ms = (consumer->backoff.retry_at_us - consumer->now_us) / 1000;
+    consumer->now_us = clock_steady_us();
+    if (consumer->is_consuming)
+        backoff_fail(&consumer->backoff, consumer->now_us - link->opened_at_us, consumer->now_us);
+    else
+        backoff_fail(&consumer->backoff, 0, link->opened_at_us);
+    int64_t retry_ms = backoff_left_us(&consumer->backoff, consumer->now_us) / 1000;
     if (consumer->is_consuming) {
         metric_add(METRIC_BROKER_LOSSES, 1);
         LOG_EVENT(LOG_LEVEL_WARNING, "broker_lost", NULL, log_text("role", "consumer"),
                   log_text("reason", link->reason), log_int("generation", consumer->generation),
                   log_int("retry_ms", retry_ms));
     } else {
-        LOG_EVENT(LOG_LEVEL_WARNING, "broker_unreachable", NULL, log_text("role", "consumer"),
-                  log_text("reason", link->reason), log_int("retry_ms", retry_ms));
+        bool must_tell = reminder_must_tell(&consumer->failures, link->reason, consumer->now_us);
+        LOG_EVENT(must_tell ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "broker_unreachable", NULL,
+                  log_text("role", "consumer"), log_text("reason", link->reason),
+                  log_int("tries", consumer->failures.count), log_int("retry_ms", retry_ms));
     }
     broker_link_close(link, false);
     consumer->is_consuming = false;

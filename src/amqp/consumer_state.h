@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "backoff.h"
 #include "broker_link.h"
 #include "consumer.h"
 #include "consumer_pool.h"
@@ -59,7 +60,8 @@ struct consumer {
 
     /* the thread's */
     struct broker_link link;
-    struct broker_backoff backoff;
+    struct backoff backoff;
+    struct reminder failures; /* to connect, in a row */
     struct consumer_pool pool;
     struct consumer_window window;
     struct arrival arrival;

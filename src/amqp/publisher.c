@@ -39,7 +39,7 @@ struct publisher *publisher_create(const struct publisher_settings *settings, st
     publisher->shard_count = shard_count;
     publisher->aggregator = aggregator;
     broker_link_init(&publisher->link);
-    broker_backoff_init(&publisher->backoff, (uint64_t)clock_wall_us());
+    backoff_init(&publisher->backoff, (uint64_t)clock_wall_us());
     publisher_window_init(&publisher->window, settings->window);
     return publisher;
 }

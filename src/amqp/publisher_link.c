@@ -2,6 +2,7 @@
 
 #include <amqp_framing.h>
 
+#include "clock.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -34,6 +35,9 @@ void publisher_connect(struct publisher *publisher)
         publisher_fail(publisher);
         return;
     }
+    publisher->now_us = clock_steady_us();
+    broker_link_excuse(link, publisher->now_us);
+    reminder_reset(&publisher->failures);
     publisher->generation++;
     publisher->is_ready = true;
     publisher->is_blocked = false;
@@ -60,18 +64,23 @@ static void put_in_line_again(struct publisher *publisher)
 void publisher_fail(struct publisher *publisher)
 {
     struct broker_link *link = &publisher->link;
-    int64_t stood_us = publisher->is_ready ? publisher->now_us - link->opened_at_us : 0;
-    broker_backoff_fail(&publisher->backoff, stood_us, publisher->now_us);
+    publisher->now_us = clock_steady_us();
+    if (publisher->is_ready)
+        backoff_fail(&publisher->backoff, publisher->now_us - link->opened_at_us, publisher->now_us);
+    else
+        backoff_fail(&publisher->backoff, 0, link->opened_at_us);
     put_in_line_again(publisher);
-    int64_t retry_ms = (publisher->backoff.retry_at_us - publisher->now_us) / 1000;
+    int64_t retry_ms = backoff_left_us(&publisher->backoff, publisher->now_us) / 1000;
     if (publisher->is_ready) {
         metric_add(METRIC_BROKER_LOSSES, 1);
         LOG_EVENT(LOG_LEVEL_WARNING, "broker_lost", NULL, log_text("role", "publisher"),
                   log_text("reason", link->reason), log_int("generation", publisher->generation),
                   log_int("unconfirmed", (int64_t)publisher->again.count), log_int("retry_ms", retry_ms));
     } else {
-        LOG_EVENT(LOG_LEVEL_WARNING, "broker_unreachable", NULL, log_text("role", "publisher"),
-                  log_text("reason", link->reason), log_int("retry_ms", retry_ms));
+        bool must_tell = reminder_must_tell(&publisher->failures, link->reason, publisher->now_us);
+        LOG_EVENT(must_tell ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "broker_unreachable", NULL,
+                  log_text("role", "publisher"), log_text("reason", link->reason),
+                  log_int("tries", publisher->failures.count), log_int("retry_ms", retry_ms));
     }
     broker_link_close(link, false);
     publisher->is_ready = false;

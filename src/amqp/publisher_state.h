@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "backoff.h"
 #include "broker_link.h"
 #include "message.h"
 #include "publisher.h"
@@ -48,7 +49,8 @@ struct publisher {
 
     /* the thread's */
     struct broker_link link;
-    struct broker_backoff backoff;
+    struct backoff backoff;
+    struct reminder failures; /* to connect, in a row */
     struct publisher_window window;
     struct message_chain again;
     int64_t again_after_us; /* not before: a nack's pause */

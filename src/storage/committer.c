@@ -209,7 +209,7 @@ static void wait_for_something(struct committer *committer, int64_t due_us)
 static void keep_connected(struct committer *committer)
 {
     if (!pg_is_open(&committer->connection) && committer_connect(committer) == STATUS_UNAVAILABLE)
-        (void)!committer_back_off(committer);
+        (void)!committer_pause(committer);
 }
 
 /* ---- the thread ---- */
@@ -275,7 +275,7 @@ struct committer *committer_create(const struct storage_settings *settings, stru
         copies[i] = answers[i];
     committer->answers = copies;
     pg_init(&committer->connection, settings, wants_to_give_up, committer);
-    committer_reset_back_off(committer);
+    backoff_init(&committer->backoff, (uint64_t)clock_wall_us());
     return committer;
 }
 

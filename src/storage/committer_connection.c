@@ -3,6 +3,7 @@
  */
 #include "committer_state.h"
 
+#include "clock.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -10,8 +11,6 @@ enum {
     LOCK_TIMEOUT_MS = 500,     /* for whatever sets none of its own */
     SET_UP_TIMEOUT_MS = 3000,  /* nothing is under way yet: another connection is better than waiting for this one */
     ANSWER_TIMEOUT_MS = 30000, /* a server that says nothing for so long is as good as gone */
-    RETRY_MIN_US = 100000,
-    RETRY_MAX_US = 5000000,
 };
 
 /* Never-ending batches of a few rows against growing tables: index look-ups are right always, and a plan made while a
@@ -122,13 +121,17 @@ enum status committer_connect(struct committer *committer)
     struct pg_connection *connection = &committer->connection;
     if (committer->session.is_overtaken)
         return STATUS_UNAVAILABLE;
+    const int64_t began_us = clock_steady_us();
     enum status status = open_session(committer);
+    const bool is_quiet = committer->is_quiet;
+    committer->is_quiet = false;
     if (status == STATUS_OK) {
+        reminder_reset(&committer->failures);
         committer->was_connected = true;
         committer->is_silent = false;
         atomic_store(&committer->board->database_connected, true);
         metric_add(METRIC_DATABASE_CONNECTS, 1);
-        LOG_EVENT(LOG_LEVEL_INFO, "database_connected", NULL,
+        LOG_EVENT(is_quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "database_connected", NULL,
                   log_int("server_version", PQserverVersion(connection->conn)));
         return STATUS_OK;
     }
@@ -137,8 +140,13 @@ enum status committer_connect(struct committer *committer)
     tell_overtaken(committer);
     if (status == STATUS_STOPPING)
         return STATUS_STOPPING;
-    LOG_EVENT(LOG_LEVEL_WARNING, "database_connect_failed", NULL, log_text("sqlstate", connection->sqlstate),
-              log_text("reason", connection->error), log_int("retry_ms", committer->retry_us / 1000));
+    backoff_fail(&committer->backoff, 0, began_us);
+    const int64_t now_us = clock_steady_us();
+    const bool must_tell = reminder_must_tell(&committer->failures, connection->error, now_us);
+    LOG_EVENT(must_tell ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "database_connect_failed", NULL,
+              log_text("sqlstate", connection->sqlstate), log_text("reason", connection->error),
+              log_int("tries", committer->failures.count),
+              log_int("retry_ms", backoff_left_us(&committer->backoff, now_us) / 1000));
     return STATUS_UNAVAILABLE;
 }
 
@@ -149,7 +157,7 @@ enum status committer_reconnect(struct committer *committer)
         if (status == STATUS_OK)
             break;
         if (status == STATUS_UNAVAILABLE)
-            status = committer_back_off(committer);
+            status = committer_pause(committer);
         if (status != STATUS_OK)
             return status;
     }
@@ -167,18 +175,23 @@ void committer_drop_connection(struct committer *committer, const char *reason)
     if (atomic_load(&committer->stopping))
         return;
     metric_add(METRIC_DATABASE_LOSSES, 1);
-    LOG_EVENT(LOG_LEVEL_ERROR, "database_lost", NULL, log_text("reason", reason),
-              log_text("sqlstate", committer->connection.sqlstate), log_text("error", committer->connection.error));
+    LOG_EVENT(committer->is_quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "database_lost", NULL,
+              log_text("reason", reason), log_text("sqlstate", committer->connection.sqlstate),
+              log_text("error", committer->connection.error));
+}
+
+enum status committer_pause(struct committer *committer)
+{
+    return pg_pause(&committer->connection, backoff_left_us(&committer->backoff, clock_steady_us()));
 }
 
 enum status committer_back_off(struct committer *committer)
 {
-    const enum status status = pg_pause(&committer->connection, committer->retry_us);
-    committer->retry_us = committer->retry_us * 2 < RETRY_MAX_US ? committer->retry_us * 2 : RETRY_MAX_US;
-    return status;
+    backoff_fail(&committer->backoff, 0, clock_steady_us());
+    return committer_pause(committer);
 }
 
 void committer_reset_back_off(struct committer *committer)
 {
-    committer->retry_us = RETRY_MIN_US;
+    backoff_reset(&committer->backoff);
 }

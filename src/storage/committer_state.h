@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "backoff.h"
 #include "binary_array.h"
 #include "committer.h"
 #include "instance.h"
@@ -95,7 +96,10 @@ struct committer {
     bool was_connected;  /* for telling a loss once */
     bool is_silent;      /* the server owes an answer for too long */
     int64_t pulse_at_us; /* when it is asked again */
-    int64_t retry_us;
+    struct backoff backoff;
+    struct reminder failures; /* to connect, in a row */
+    struct reminder refusals; /* of all that is to be written, in a row */
+    bool is_quiet;            /* for once: this loss comes of a refusal that was told already */
     struct committer_slot *slots;
     struct group_member *members; /* the group; array */
     size_t member_count;
@@ -142,7 +146,9 @@ enum status committer_connect(struct committer *committer) PM_MUST_USE;
 enum status committer_reconnect(struct committer *committer) PM_MUST_USE;
 /* The one way in which a connection ends; logs the reason, keeps the board. */
 void committer_drop_connection(struct committer *committer, const char *reason);
-/* Waits with back-off. Fails: STATUS_STOPPING. */
+/* After a failed committer_connect(): waits until it is time for the next try. Fails: STATUS_STOPPING. */
+enum status committer_pause(struct committer *committer) PM_MUST_USE;
+/* Something else failed: waits with back-off. Fails: STATUS_STOPPING. */
 enum status committer_back_off(struct committer *committer) PM_MUST_USE;
 /* Something worked. */
 void committer_reset_back_off(struct committer *committer);

@@ -310,18 +310,32 @@ bool committer_is_row_refused(const struct pg_connection *connection)
     return false;
 }
 
+/* Something about some of the rows. */
+static bool is_blocked(const struct pg_connection *connection)
+{
+    return pg_error_is(connection, "55P03") || pg_error_is(connection, "57014") || committer_is_row_refused(connection);
+}
+
+/* A refusal of everything may go on for hours: that is told as a neighbour is that is away. */
+static void tell_refusal(struct committer *committer)
+{
+    const struct pg_connection *connection = &committer->connection;
+    committer->is_quiet = !is_blocked(connection) && !pg_error_is(connection, "40") &&
+                          !reminder_must_tell(&committer->refusals, connection->sqlstate, clock_steady_us());
+    LOG_EVENT(committer->is_quiet ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "commit_failed", NULL,
+              log_text("sqlstate", connection->sqlstate), log_text("reason", connection->error));
+}
+
 static enum attempt after_refusal(struct committer *committer)
 {
     struct pg_connection *connection = &committer->connection;
     char sqlstate[PG_SQLSTATE_LEN + 1];
     memcpy(sqlstate, connection->sqlstate, sizeof sqlstate);
-    LOG_EVENT(LOG_LEVEL_WARNING, "commit_failed", NULL, log_text("sqlstate", sqlstate),
-              log_text("reason", connection->error));
+    tell_refusal(committer);
     metric_add(METRIC_COMMIT_ROLLBACKS, 1);
     enum status status = roll_back(committer);
     memcpy(connection->sqlstate, sqlstate, sizeof sqlstate);
-    if (status == STATUS_OK &&
-        (pg_error_is(connection, "55P03") || pg_error_is(connection, "57014") || committer_is_row_refused(connection)))
+    if (status == STATUS_OK && is_blocked(connection))
         return ATTEMPT_BLOCKED;
     /* Serialization failures and deadlocks are over with the rollback. All else may have to do with this very
      * connection: a server that became read-only, a table that was altered. */
@@ -393,6 +407,7 @@ enum attempt committer_attempt(struct committer *committer, size_t first, size_t
     if (outcome != ATTEMPT_DONE)
         return outcome;
     committer_reset_back_off(committer);
+    reminder_reset(&committer->refusals);
     metric_add(METRIC_COMMITS, 1);
     histogram_observe(HISTOGRAM_COMMIT_SECONDS, (uint64_t)(clock_steady_us() - started_us));
     histogram_observe(HISTOGRAM_COMMIT_ROWS,

@@ -252,8 +252,8 @@ static void wait_for_something(struct history *history)
         until_us = jobs_us;
     if (wishes_us < until_us)
         until_us = wishes_us;
-    if (!history->connected && history->retry_at_us < until_us)
-        until_us = history->retry_at_us;
+    if (!history->connected && history->backoff.retry_at_us < until_us)
+        until_us = history->backoff.retry_at_us;
     mailbox_wait(history->settings.mailbox, until_us <= now_us ? 0 : (int)((until_us - now_us + 999) / 1000));
 }
 
@@ -302,7 +302,7 @@ static void *run(void *context)
 
 static int64_t grace_us(const struct history *history)
 {
-    return history->was_connected || history->has_told_failure ? CONNECT_GRACE_US : FIRST_GRACE_US;
+    return history->was_connected || history->failures.count > 0 ? CONNECT_GRACE_US : FIRST_GRACE_US;
 }
 
 static bool quick_gives_up(void *context)
@@ -351,6 +351,7 @@ struct history *history_create(const struct history_settings *settings)
     pg_init(&history->lines[LINE_QUICK], settings->storage, quick_gives_up, history);
     pg_init(&history->lines[LINE_CHECKS], settings->storage, checks_give_up, history);
     pg_init(&history->lines[LINE_JOBS], settings->storage, jobs_give_up, history);
+    backoff_init(&history->backoff, (uint64_t)clock_wall_us());
     history->job.kind = history->set_aside.kind = JOB_NONE;
     history_wishes_create(history);
     history_outbox_create(history);

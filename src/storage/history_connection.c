@@ -10,9 +10,8 @@
 #include "log.h"
 
 enum {
-    LOCK_TIMEOUT_MS = 1000, /* a row locked by others must not hold up those who ask for something else */
-    RETRY_MIN_US = 100000,
-    RETRY_MAX_US = 5000000,
+    LOCK_TIMEOUT_MS = 1000,   /* a row locked by others must not hold up those who ask for something else */
+    SET_UP_TIMEOUT_MS = 3000, /* nothing is under way yet: another connection is better than waiting for this one */
 };
 
 /* A server that says nothing for so long is as good as gone; a job may sort a large table. */
@@ -45,7 +44,7 @@ static void connection_failed(struct history *history, enum history_line line, c
     struct pg_connection *connection = &history->lines[line];
     pg_close(connection);
     history->connected = false;
-    history->retry_at_us = clock_steady_us();
+    history->backoff.retry_at_us = clock_steady_us();
     LOG_EVENT(LOG_LEVEL_ERROR, "history_database_lost", NULL, log_text("during", what),
               log_text("sqlstate", connection->sqlstate), log_text("error", connection->error));
 }
@@ -89,13 +88,12 @@ enum status history_query(struct history *history, enum history_line line, const
     return history_judge(history, line, what, pg_query(&history->lines[line], sql, count, values, out));
 }
 
-static enum status open_line(struct history *history, size_t i)
+static enum status set_line_up(struct history *history, size_t i)
 {
     struct pg_connection *connection = &history->lines[i];
     const enum status status = pg_open(connection, LOCK_TIMEOUT_MS);
     if (status != STATUS_OK)
         return status;
-    connection->timeout_ms = answer_timeouts_ms[i];
     if (planner_settings[i] != NULL) {
         const enum status planned = pg_query(connection, planner_settings[i], 0, NULL, NULL);
         if (planned != STATUS_OK)
@@ -104,6 +102,15 @@ static enum status open_line(struct history *history, size_t i)
     /* So that a statement whose asker has gone does not go on for nothing; not every server's system can do that. */
     const enum status set = pg_query(connection, "SET client_connection_check_interval = 5000", 0, NULL, NULL);
     return set == STATUS_INVALID ? STATUS_OK : set;
+}
+
+static enum status open_line(struct history *history, size_t i)
+{
+    struct pg_connection *connection = &history->lines[i];
+    connection->timeout_ms = SET_UP_TIMEOUT_MS;
+    const enum status status = set_line_up(history, i);
+    connection->timeout_ms = answer_timeouts_ms[i];
+    return status;
 }
 
 static enum status open_lines(struct history *history, size_t *failed)
@@ -117,6 +124,14 @@ static enum status open_lines(struct history *history, size_t *failed)
     return STATUS_OK;
 }
 
+static void tell_failure(struct history *history, const struct pg_connection *connection)
+{
+    const bool must_tell = reminder_must_tell(&history->failures, connection->error, clock_steady_us());
+    LOG_EVENT(must_tell ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "history_database_connect_failed", NULL,
+              log_text("sqlstate", connection->sqlstate), log_text("reason", connection->error),
+              log_int("tries", history->failures.count));
+}
+
 static void connect_now(struct history *history)
 {
     size_t failed = 0;
@@ -126,23 +141,18 @@ static void connect_now(struct history *history)
     history->connecting = false;
     if (status == STATUS_OK) {
         history->connected = history->was_connected = true;
-        history->retry_us = RETRY_MIN_US;
-        history->has_told_failure = false;
+        backoff_reset(&history->backoff);
+        reminder_reset(&history->failures);
         free(history->insert_sql);
         history->insert_sql = NULL;
         history_outbox_filled(history);
         LOG_EVENT(LOG_LEVEL_INFO, "history_database_connected", NULL);
         return;
     }
-    if (!history->has_told_failure && status != STATUS_STOPPING)
-        LOG_EVENT(LOG_LEVEL_WARNING, "history_database_connect_failed", NULL,
-                  log_text("sqlstate", history->lines[failed].sqlstate),
-                  log_text("reason", history->lines[failed].error));
-    history->has_told_failure = true;
+    if (status != STATUS_STOPPING)
+        tell_failure(history, &history->lines[failed]);
     history_close_lines(history);
-    history->retry_us = history->retry_us == 0 ? RETRY_MIN_US : history->retry_us;
-    history->retry_at_us = clock_steady_us() + history->retry_us;
-    history->retry_us = history->retry_us * 2 < RETRY_MAX_US ? history->retry_us * 2 : RETRY_MAX_US;
+    backoff_fail(&history->backoff, 0, history->connecting_since_us);
 }
 
 /* A connection of which nobody has asked anything: whatever the server says on it, it is that it closes. */
@@ -169,6 +179,6 @@ void history_keep_connected(struct history *history)
         return;
     history_job_abandon(history);
     history_close_lines(history);
-    if (clock_steady_us() >= history->retry_at_us)
+    if (clock_steady_us() >= history->backoff.retry_at_us)
         connect_now(history);
 }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "backoff.h"
 #include "encode.h"
 #include "history.h"
 #include "orders_fold.h"
@@ -122,10 +123,10 @@ struct history {
     bool connected;  /* all of them */
     bool connecting; /* just now: whoever asks is told so, after a moment */
     int64_t connecting_since_us;
-    int64_t retry_us, retry_at_us;
-    bool was_connected;    /* ever */
-    bool has_told_failure; /* of the tries since it was last connected */
-    char *insert_sql;      /* NULL: not yet made for the table that is there */
+    struct backoff backoff;
+    struct reminder failures; /* to connect, in a row */
+    bool was_connected;       /* ever */
+    char *insert_sql;         /* NULL: not yet made for the table that is there */
 
     struct request_queue quick, checks;
     bool is_checking;

@@ -13,7 +13,7 @@
 
 #include "storage.h"
 
-enum { PG_WAIT_SLICE_MS = 50, PG_CONNECT_TIMEOUT_MS = 5000, PG_SQLSTATE_LEN = 5 };
+enum { PG_WAIT_SLICE_MS = 50, PG_CONNECT_TIMEOUT_MS = 3000, PG_SQLSTATE_LEN = 5 };
 
 /* Whether the owner wants to give up waiting. */
 typedef bool pg_give_up_fn(void *context);

@@ -6,7 +6,9 @@
 
 #include <stdatomic.h>
 
+#include "backoff.h"
 #include "catch_up.h"
+#include "clock.h"
 #include "instance.h"
 #include "log.h"
 #include "migrations.h"
@@ -15,8 +17,7 @@
 
 enum {
     PREPARE_LOCK_TIMEOUT_MS = 5000, /* an ALTER TABLE that waits holds up everyone behind it */
-    RETRY_MIN_US = 100000,
-    RETRY_MAX_US = 5000000,
+    SET_UP_TIMEOUT_MS = 3000,       /* of the connection; what follows may take long */
 };
 
 static bool is_stopping(void *context)
@@ -103,7 +104,9 @@ static enum status take_tables(struct pg_connection *connection, struct board *b
 static enum status prepare_once(struct pg_connection *connection, struct board *board, storage_load_fn *load,
                                 void *context)
 {
+    connection->timeout_ms = SET_UP_TIMEOUT_MS;
     enum status status = pg_open(connection, PREPARE_LOCK_TIMEOUT_MS);
+    connection->timeout_ms = 0;
     if (status != STATUS_OK)
         return status;
     atomic_store(&board->database_connected, true);
@@ -128,15 +131,21 @@ enum status storage_prepare(const struct storage_settings *settings, struct boar
 {
     struct pg_connection connection;
     pg_init(&connection, settings, is_stopping, board);
-    int64_t retry_us = RETRY_MIN_US;
+    struct backoff backoff;
+    struct reminder failures = {0};
+    backoff_init(&backoff, (uint64_t)clock_wall_us());
     for (;;) {
+        const int64_t began_us = clock_steady_us();
         const enum status status = prepare_once(&connection, board, load, context);
         if (status == STATUS_OK || status == STATUS_INVALID || status == STATUS_STOPPING)
             return status;
-        LOG_EVENT(LOG_LEVEL_WARNING, "database_not_ready", NULL, log_text("sqlstate", connection.sqlstate),
-                  log_text("reason", connection.error), log_int("retry_ms", retry_us / 1000));
-        if (pg_pause(&connection, retry_us) != STATUS_OK)
+        backoff_fail(&backoff, 0, began_us);
+        const int64_t left_us = backoff_left_us(&backoff, clock_steady_us());
+        const bool must_tell = reminder_must_tell(&failures, connection.error, clock_steady_us());
+        LOG_EVENT(must_tell ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "database_not_ready", NULL,
+                  log_text("sqlstate", connection.sqlstate), log_text("reason", connection.error),
+                  log_int("tries", failures.count), log_int("retry_ms", left_us / 1000));
+        if (pg_pause(&connection, left_us) != STATUS_OK)
             return STATUS_STOPPING;
-        retry_us = retry_us * 2 < RETRY_MAX_US ? retry_us * 2 : RETRY_MAX_US;
     }
 }
