@@ -4,7 +4,7 @@ import time
 
 from network import BadProxy
 from scene import Fault, lasting
-from watch import answers, database_is_gone, queue_is_gone
+from watch import answers, database_is_gone, nobody_is_there, queue_is_gone
 from world import Service
 
 
@@ -58,6 +58,38 @@ class Deaf(BadLine):
             proxy.deaf = (self.direction,)
 
 
+class Lossy(BadLine):
+    """Packets vanish, and nobody is told: those of connections that stand, and those that would make a new one."""
+    seconds = lasting(7.0, 20.0)
+    truth = staticmethod(queue_is_gone)
+
+    def begin(self):
+        for proxy in self.proxies:
+            proxy.lose()
+
+
+class Refusing(BadLine):
+    """For a while nobody is at home. The service asks often enough, but neither floods its log nor keeps a processor busy."""
+    seconds = lasting(8.0, 30.0)
+    truth = staticmethod(nobody_is_there)
+    connections = 4  # committer and history, consumer and publisher
+
+    def begin(self):
+        self.lines = len(self.told())
+        self.cpu_seconds = self.scene.service.metric("^process_cpu_seconds_total")
+        for proxy in self.proxies:
+            proxy.refuses = True
+            proxy.end_all(reset=True)
+
+    def hold(self):
+        super().hold()
+        tries = sum(proxy.refused for proxy in self.proxies)
+        assert self.connections * self.seconds / 2 < tries < self.connections * (self.seconds * 2 + 5), tries
+        told = self.told()[self.lines:]
+        assert len(told) <= 6 * self.connections, told  # lost, and away, for up to three reasons
+        assert self.scene.service.metric("^process_cpu_seconds_total") - self.cpu_seconds < 0.05 * self.seconds
+
+
 class Torn(BadLine):
     """Every new connection ends after a random number of bytes."""
     seconds = lasting(2.0, 10.0)
@@ -94,4 +126,7 @@ FAULTS = {"network: 200 ms delay": Slow, "network: 40 kB/s": Narrow, "network: r
           "network: deaf to the database": of(Deaf, "database", direction="down", truth=staticmethod(database_is_gone)),
           "network: deaf database": of(Deaf, "database", direction="up", truth=staticmethod(database_is_gone)),
           "network: deaf to the broker": of(Deaf, "broker", direction="down"),
-          "network: deaf broker": of(Deaf, "broker", direction="up")}
+          "network: deaf broker": of(Deaf, "broker", direction="up"),
+          "network: lost packets, database": of(Lossy, "database", truth=staticmethod(database_is_gone)),
+          "network: lost packets, broker": of(Lossy, "broker"), "network: lost packets": Lossy,
+          "network: refused": Refusing}

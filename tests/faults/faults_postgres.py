@@ -30,7 +30,7 @@ class Crashed(Fault):
 
 
 class Away(Crashed):
-    """Long enough for the service to ask seldom."""
+    """Longer than any wait of the service between two tries."""
     seconds = 20.0
 
 
@@ -61,6 +61,7 @@ class Setting(Fault):
     truth = staticmethod(work_is_held_up)
 
     def begin(self):
+        self.lines = len(self.told())
         self.neighbours.postgres_set(self.name, self.value)
 
     def end(self):
@@ -69,6 +70,16 @@ class Setting(Fault):
 
     def mend(self):
         self.end()
+
+
+class ReadOnly(Setting):
+    """It refuses every commit: that may go on for hours, so it is not told each time."""
+    seconds = lasting(4.0, 20.0)
+
+    def hold(self):
+        super().hold()
+        events = [line["event"] for line in self.told()[self.lines:]]
+        assert "commit_failed" in events and len(events) <= 8, events
 
 
 class StatementTimeout(Setting):
@@ -305,7 +316,7 @@ class LogDiskFull(SmallDisk):
 
 FAULTS = {"PostgreSQL: immediate stop": Crashed, "PostgreSQL: immediate stop, idle": CrashedIdle,
           "PostgreSQL: restart": Restarted, "PostgreSQL: sessions terminated": SessionsTerminated,
-          "PostgreSQL: read-only": Setting, "PostgreSQL: statement_timeout 1 ms": StatementTimeout,
+          "PostgreSQL: read-only": ReadOnly, "PostgreSQL: statement_timeout 1 ms": StatementTimeout,
           "PostgreSQL: row locked": RowLocked, "PostgreSQL: journal locked": Locked, "PostgreSQL: commits hang": CommitsHang,
           "PostgreSQL: frozen": Frozen, "PostgreSQL: frozen, idle": FrozenIdle}
 if IS_LONG:

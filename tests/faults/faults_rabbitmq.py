@@ -23,7 +23,7 @@ class Killed(Fault):
 
 
 class Away(Killed):
-    """Long enough for the service to ask seldom."""
+    """Longer than any wait of the service between two tries."""
     seconds = 20.0
 
 

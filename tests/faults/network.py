@@ -1,5 +1,6 @@
 """A TCP proxy that misbehaves: the kernel here has no netem, and a test wants to say when."""
 
+import ctypes
 import random
 import socket
 import struct
@@ -7,6 +8,24 @@ import threading
 import time
 
 CHUNK = 16384
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
+RETURN_NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0), 8)  # one instruction: keep no byte of a packet
+
+
+def swallow(one, does):
+    """Whether the kernel throws away what comes for that socket before TCP sees it: nothing is acknowledged, as if it were lost."""
+    try:
+        if does:
+            one.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(RETURN_NOTHING)))
+        else:
+            one.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, struct.pack("i", 0))
+    except OSError:
+        pass  # closed, or with no filter
+
+
+def end_by_reset(one):
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    one.close()  # with nothing lingering that is an RST
 
 
 class Line:
@@ -67,9 +86,20 @@ class BadProxy:
         self.bytes_a_second = 0        # 0: as fast as it goes
         self.deaf = ()                 # directions in which nothing gets through for now
         self.cut_after_bytes = None    # the most that a new connection carries, both ways together
+        self.refuses = False           # new connections end at once
+        self.refused = 0               # so many did since then
+        self.lose(False)
+
+    def lose(self, does=True):
+        """Packets from the client are lost, those of new connections too, and with them what would have come back."""
+        self.loses = does
+        swallow(self.listener, does)
+        with self.lock:
+            for line in self.lines:
+                swallow(line.sockets["up"], does)
 
     def hinder(self, direction, count):
-        while direction in self.deaf:
+        while direction in self.deaf or self.loses:
             time.sleep(0.02)
         if self.delay_seconds:
             time.sleep(self.delay_seconds)
@@ -97,6 +127,10 @@ class BadProxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            if self.refuses:
+                self.refused += 1
+                end_by_reset(client)
+                continue
             try:
                 server = socket.create_connection(self.target)
             except OSError:

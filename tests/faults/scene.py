@@ -19,7 +19,7 @@ AFTERWARDS_SECONDS = 0.3
 SETTLE_SECONDS = 120
 PORTFOLIO_SECONDS = 0.5      # two intervals of portfolio_updated
 WRONG_HEALTH_SECONDS_MAX = 2.0
-RECOVERY_SECONDS_MAX = 10.0   # a neighbour that is away is tried every five seconds at least; then there is what has waited
+RECOVERY_SECONDS_MAX = 5.0
 RESIDENT_KIB_MAX = 400 * 1024
 IS_LONG = os.environ.get("PM_FAULTS_LONG") == "1"
 INBOUND_QUEUES = (ORDER_QUEUE, MARKET_QUEUE, DEAD_LETTER_QUEUE)
@@ -124,7 +124,7 @@ class Scene:
             connection.close()
 
     def wait_normal(self, stream, since, timeout=60):
-        """Until /health says 200 and an execution published now is seen by readers; the seconds since then."""
+        """Until /health says 200, an execution published now is seen by readers, and history is served; the seconds since then."""
         asset = f"{stream.prefix}P{next(_numbers)}USDT"
         stream.publish_one(asset)
         wait_until(lambda: self.is_normal(asset), timeout, "the service being back to normal")
@@ -133,7 +133,8 @@ class Scene:
     def is_normal(self, asset):
         assert is_running(self.service), f"the service ended with {self.service.process.returncode}"
         try:
-            return self.service.get("/health").status_code == 200 and self.service.position(asset) is not None
+            return (self.service.get("/health").status_code == 200 and self.service.position(asset) is not None
+                    and self.service.get(f"/api/v1/positions/{asset}/snapshots").status_code == 200)
         except Exception:  # not back yet, whatever the reason
             return False
 
@@ -247,6 +248,10 @@ class Fault:
 
     def mend(self):
         pass
+
+    def told(self):
+        """What the service's log says above INFO, but of prices, for which nobody is there to be asked."""
+        return [line for line in self.scene.service.log() if line["level"] in ("WARNING", "ERROR") and not line["event"].startswith("price_")]
 
     def expect_told(self, neighbour):
         """Metrics and log say too that this neighbour is there and does not answer."""

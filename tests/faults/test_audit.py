@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from audit import Announcements, Findings, check_announced, check_counted, check_portfolio
+from scene import Outcome, Scene
 from watch import Look, Watch, database_is_gone
 
 CONFIRMED = {"a": ("XUSDT", Decimal("2")), "b": ("XUSDT", Decimal("-1")), "c": ("YUSDT", Decimal("5"))}
@@ -74,3 +75,14 @@ def test_the_longest_time_of_wrong_health_is_measured():
     watch.looks = [look(0, 200, True), look(1, 200, True), look(2.5, 503, False), look(3, 503, False), look(4, 200, True)]
     assert watch.wrong_seconds(0.5, 10, database_is_gone) == 6.0  # from 4 to the end
     assert watch.wrong_seconds(0.5, 3.5, database_is_gone) == 1.5
+
+
+@pytest.mark.parametrize("damage", [{"lost": 1}, {"twice": 1}, {"unannounced": 1}, {"wrong": ["something"]}, {"confirmed": 0},
+                                    {"wrong_health": 2.1}, {"recovery": 5.1}, {"resident_mib": 401}])
+def test_a_broken_promise_is_a_failure(damage):
+    scene = Scene.__new__(Scene)
+    scene.patience = 1.0
+    good = {"rounds": 1, "confirmed": 5, "wrong_health": 1.9, "recovery": 4.9, "resident_mib": 400}
+    scene.judge(Outcome("good", **good))
+    with pytest.raises(AssertionError):
+        scene.judge(Outcome("bad", **{**good, **damage}))

@@ -89,6 +89,10 @@ def queue_is_gone(one):
     return one.status == 503 and not one.queue
 
 
+def nobody_is_there(one):
+    return one.status == 503 and not one.database and not one.queue
+
+
 def work_is_held_up(one):
     """The neighbours are there, but what was delivered does not get done: the age of the oldest delivery says so."""
     return one.status == 503 or one.unacked >= 0.5 or (one.status == 200 and one.pending > 0)
