@@ -92,24 +92,24 @@ static void write_select_list(FILE *out)
     }
 }
 
-/* unnest(...) AS u(...): all parameters as one table. */
+/*
+ * All parameters as one table u. As a list of the SELECT and not of its FROM, where the server would keep a copy of
+ * each array for itself.
+ */
 static void write_unnest(FILE *out)
 {
-    fputs("unnest(", out);
     for (size_t i = 0; i < POSITION_PARAM_COUNT; i++) {
         const enum column_kind kind = i == COLUMN_EXPECTED ? KIND_VERSION : position_columns[i].kind;
+        const char *name = i == COLUMN_EXPECTED ? "expected" : position_columns[i].name;
         const char *type = kind == KIND_ID        ? "uuid"
                            : kind == KIND_DECIMAL ? "numeric"
                            : kind == KIND_VERSION ? "integer"
                            : kind == KIND_TIME    ? "timestamp"
                            : kind == KIND_FLAG    ? "integer"
                                                   : "text";
-        fprintf(out, "%s$%zu::%s[]", i == 0 ? "" : ", ", i + 1, type);
+        fprintf(out, "%sunnest($%zu::%s[]) AS %s", i == 0 ? "(SELECT " : ", ", i + 1, type, name);
     }
-    fputs(") AS u(", out);
-    for (size_t i = 0; i < POSITION_COLUMN_COUNT; i++)
-        fprintf(out, "%s, ", position_columns[i].name);
-    fputs("expected)", out);
+    fputs(") AS u", out);
 }
 
 static void write_value(FILE *out, size_t i)

@@ -22,20 +22,19 @@ enum { SAMPLES_MAX = 1000000, FORMAT_LEN = 128, ID_LEN = 36 };
 static const char journal_sql[] =
     "INSERT INTO position_manager_journal (position_id, asset, mode, version, source, identity, fingerprint, order_id, "
     "quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
-    "long_avg_price, short_avg_price) SELECT position_id, asset, mode, version, source, identity, fingerprint, "
-    "order_id, quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
-    "long_avg_price, short_avg_price FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], "
-    "$6::text[], $7::bigint[], $8::text[], $9::numeric[], $10::numeric[], $11::numeric[], $12::timestamp[], "
-    "$13::numeric[], $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::numeric[], $19::numeric[], "
-    "$20::numeric[]) WITH ORDINALITY AS u(position_id, asset, mode, version, source, identity, fingerprint, order_id, "
-    "quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
-    "long_avg_price, short_avg_price, ordinal) ORDER BY ordinal ON CONFLICT (identity) DO NOTHING";
+    "long_avg_price, short_avg_price) "
+    "SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::integer[]), unnest($5::text[]), "
+    "unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::numeric[]), unnest($10::numeric[]), "
+    "unnest($11::numeric[]), unnest($12::timestamp[]), unnest($13::numeric[]), unnest($14::numeric[]), "
+    "unnest($15::numeric[]), unnest($16::numeric[]), unnest($17::numeric[]), unnest($18::numeric[]), "
+    "unnest($19::numeric[]), unnest($20::numeric[]) ON CONFLICT (identity) DO NOTHING";
 
 static const char orders_sql[] =
     "INSERT INTO position_manager_orders AS o (order_id, asset, mode, filled_quantity, notional, fees, updated_at) "
     "SELECT order_id, asset, mode, sum(filled), sum(notional), sum(fees), now() AT TIME ZONE 'UTC' "
-    "FROM unnest($1::text[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[]) "
-    "AS u(order_id, asset, mode, filled, notional, fees) GROUP BY order_id, asset, mode ORDER BY order_id, asset, mode "
+    "FROM (SELECT unnest($1::text[]) AS order_id, unnest($2::text[]) AS asset, unnest($3::text[]) AS mode, "
+    "unnest($4::numeric[]) AS filled, unnest($5::numeric[]) AS notional, unnest($6::numeric[]) AS fees) AS u "
+    "GROUP BY order_id, asset, mode ORDER BY order_id, asset, mode "
     "ON CONFLICT (order_id, asset, mode) DO UPDATE SET filled_quantity = o.filled_quantity + excluded.filled_quantity, "
     "notional = o.notional + excluded.notional, fees = o.fees + excluded.fees, updated_at = excluded.updated_at";
 
@@ -43,17 +42,20 @@ static const char update_sql[] =
     "UPDATE positions AS p SET size = u.size, average_entry_price = u.average_entry_price, current_price = "
     "u.current_price, unrealized_pnl = u.unrealized_pnl, realized_pnl = u.realized_pnl, fees_paid = u.fees_paid, "
     "long_size = u.long_size, short_size = u.short_size, long_avg_price = u.long_avg_price, short_avg_price = "
-    "u.short_avg_price, version = u.version, price_updated_at = u.price_updated_at, last_updated = u.last_updated, "
-    "last_snapshot_at = u.last_snapshot_at, opened_at = u.opened_at, closed_at = u.closed_at, last_execution_at = "
-    "u.last_execution_at, market_event_at = u.market_event_at, market_event_digests = decode(u.market_event_digests, "
-    "'hex') FROM unnest($1::uuid[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::numeric[], "
-    "$7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::numeric[], $13::numeric[], "
-    "$14::integer[], $15::timestamp[], $16::timestamp[], $17::timestamp[], $18::timestamp[], $19::timestamp[], "
-    "$20::timestamp[], $21::timestamp[], $22::timestamp[], $23::text[], $24::integer[]) AS u(id, asset, mode, size, "
-    "average_entry_price, current_price, unrealized_pnl, realized_pnl, fees_paid, long_size, short_size, "
-    "long_avg_price, short_avg_price, version, price_updated_at, last_updated, last_snapshot_at, created_at, "
-    "opened_at, closed_at, last_execution_at, market_event_at, market_event_digests, expected) "
-    "WHERE p.id = u.id AND coalesce(p.version::integer, 0) = u.expected";
+    "u.short_avg_price, version = u.version, price_updated_at = u.price_updated_at, last_updated = "
+    "u.last_updated, last_snapshot_at = u.last_snapshot_at, opened_at = u.opened_at, closed_at = u.closed_at, "
+    "last_execution_at = u.last_execution_at, market_event_at = u.market_event_at, market_event_digests = "
+    "decode(u.market_event_digests, 'hex') FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS asset, "
+    "unnest($3::text[]) AS mode, unnest($4::numeric[]) AS size, unnest($5::numeric[]) AS average_entry_price, "
+    "unnest($6::numeric[]) AS current_price, unnest($7::numeric[]) AS unrealized_pnl, unnest($8::numeric[]) AS "
+    "realized_pnl, unnest($9::numeric[]) AS fees_paid, unnest($10::numeric[]) AS long_size, "
+    "unnest($11::numeric[]) AS short_size, unnest($12::numeric[]) AS long_avg_price, unnest($13::numeric[]) AS "
+    "short_avg_price, unnest($14::integer[]) AS version, unnest($15::timestamp[]) AS price_updated_at, "
+    "unnest($16::timestamp[]) AS last_updated, unnest($17::timestamp[]) AS last_snapshot_at, "
+    "unnest($18::timestamp[]) AS created_at, unnest($19::timestamp[]) AS opened_at, unnest($20::timestamp[]) AS "
+    "closed_at, unnest($21::timestamp[]) AS last_execution_at, unnest($22::timestamp[]) AS market_event_at, "
+    "unnest($23::text[]) AS market_event_digests, unnest($24::integer[]) AS expected) AS u WHERE p.id = u.id AND "
+    "coalesce(p.version::integer, 0) = u.expected";
 
 /* Values of the parameters: 'i' the id, 'a' the asset, 'v' and 'e' versions after and before, 'n' a number of its own
  * for each entry, 'o' an order of four entries; anything else is the text that follows it. */
