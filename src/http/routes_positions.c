@@ -120,19 +120,31 @@ static bool render_position(struct request *request, const char *asset, enum pos
 }
 
 /* The place in which a position's body may be kept. */
-static struct kept_position *place_of(struct loop *loop, const char *asset, enum position_mode mode)
+static struct kept_position *place_of(struct loop *loop, const char *asset, size_t len, enum position_mode mode)
 {
     size_t hash = (size_t)mode;
-    for (const char *c = asset; *c != '\0'; c++)
-        hash = hash * 31 + (unsigned char)*c;
+    for (size_t i = 0; i < len; i++)
+        hash = hash * 31 + (unsigned char)asset[i];
     return &loop->kept_positions[hash % KEPT_POSITION_PLACES];
+}
+
+/* Answers with the body that is kept, if one is and it is fresh. asset: as it is kept, or any text. */
+static bool send_kept_position(struct request *request, const char *asset, size_t len, enum position_mode mode,
+                               uint64_t change_count)
+{
+    const struct kept_position *place = place_of(request->loop, asset, len, mode);
+    if (place->mode != mode || strlen(place->asset) != len || memcmp(place->asset, asset, len) != 0 ||
+        !kept_body_is_fresh(&place->body, change_count, request->steady_us, LIST_TTL_US))
+        return false;
+    request_send_kept(request, &place->body);
+    return true;
 }
 
 /* change_count: from before the rendering. */
 static void send_position(struct request *request, const char *asset, enum position_mode mode, uint64_t change_count)
 {
     struct loop *loop = request->loop;
-    struct kept_position *place = place_of(loop, asset, mode);
+    struct kept_position *place = place_of(loop, asset, strlen(asset), mode);
     if (loop->body.failed) {
         request_send_body(request, 200, "application/json", &loop->body);
         return;
@@ -152,14 +164,13 @@ void answer_position(struct request *request)
     bool is_found = false;
     if (!request_query_mode(request, &mode, &is_given))
         return;
+    /* What is kept under the very text that was asked for is an asset. */
+    uint64_t change_count = directory_change_count(loop->shared->directory);
+    if (send_kept_position(request, request->asset, request->asset_len, mode, change_count))
+        return;
     if (asset_parse(loop->shared->settings.assets, request->asset, request->asset_len, asset) == STATUS_OK) {
-        const struct kept_position *place = place_of(loop, asset, mode);
-        uint64_t change_count = directory_change_count(loop->shared->directory);
-        if (place->mode == mode && strcmp(place->asset, asset) == 0 &&
-            kept_body_is_fresh(&place->body, change_count, request->steady_us, LIST_TTL_US)) {
-            request_send_kept(request, &place->body);
+        if (send_kept_position(request, asset, strlen(asset), mode, change_count))
             return;
-        }
         directory_begin(loop->reader);
         is_found = render_position(request, asset, mode);
         directory_end(loop->reader);
