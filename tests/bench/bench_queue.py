@@ -1,11 +1,18 @@
 """From a filled queue until all is committed, announced and acknowledged, against a bare consumer."""
 
+import statistics
 import time
 
 from bench_messages import executions, make_template, market_events
 from bench_world import MARKET_QUEUE, ORDER_QUEUE, Service, cpu_seconds, memory_kib
 
 PREFETCH = 4000
+QUEUE_TYPES = {"classic": None, "classic, version 2": {"x-queue-version": 2}, "quorum": {"x-queue-type": "quorum"}}
+
+
+def events_in_queue(report):
+    """Enough for some ten seconds, so that the start and the last wait for announcements are a small part."""
+    return 40000 if report.quick else 300000
 
 
 def cpu_by_process(world, service):
@@ -36,9 +43,9 @@ def wait_acknowledged(service, count, timeout_s=300):
         time.sleep(min(max(left / 2, 0.02), 1))
 
 
-def drain(world, records, count, template, log_level="WARNING", watch=None, **settings):
+def drain(world, records, count, template, log_level="WARNING", watch=None, queue_arguments=None, **settings):
     """Fills the queue, starts the service, and waits until it has done everything."""
-    world.empty_broker()
+    world.empty_broker(queue_arguments)
     world.make_database("bench", template)
     world.fill(records)
     world.sql("checkpoint")
@@ -58,8 +65,8 @@ def drain(world, records, count, template, log_level="WARNING", watch=None, **se
     return {"rate": done / seconds, "cpu": cpu, "metrics": metrics, "peak_kib": peak, "count": count}
 
 
-def bare(world, records, count, queue):
-    world.empty_broker()
+def bare(world, records, count, queue, queue_arguments=None):
+    world.empty_broker(queue_arguments)
     world.fill(records)
     result = world.run_json("bench_consumer", *world.amqp_arguments(), queue, count, PREFETCH)
     return result["messages"] / result["seconds"]
@@ -87,7 +94,7 @@ def add_cpu(report, name, runs):
 
 def measure_executions(world, report):
     """executions over 500 assets, with CPU seconds by process, and on one asset"""
-    count = 40000 if report.quick else 150000
+    count = events_in_queue(report)
     template = make_template(world, 500)
     records, single = executions(world, count, 500), executions(world, count, 1)
     many, one, ceiling = report.interleave(lambda: drain(world, records, count, template),
@@ -101,7 +108,7 @@ def measure_executions(world, report):
 
 def measure_market(world, report):
     """market events over 500 assets, with CPU seconds by process"""
-    count = 40000 if report.quick else 150000
+    count = events_in_queue(report)
     template = make_template(world, 500)
     records = market_events(world, count, 500)
     runs, ceiling = report.interleave(lambda: drain(world, records, count, template),
@@ -124,6 +131,20 @@ def measure_large(world, report):
                note="no two events share a row; " + describe(spread[-1]))
 
 
+def measure_queue_types(world, report):
+    """both kinds of events from a classic queue, one of version 2, and a quorum queue"""
+    count = events_in_queue(report)
+    template = make_template(world, 500)
+    for kind, records, queue in (("executions", executions(world, count, 500), ORDER_QUEUE),
+                                 ("market events", market_events(world, count, 500), MARKET_QUEUE)):
+        for name, arguments in QUEUE_TYPES.items():
+            runs, ceiling = report.interleave(lambda: drain(world, records, count, template, queue_arguments=arguments),
+                                              lambda: bare(world, records, count, queue, arguments))
+            broker = statistics.median(run["cpu"]["rabbitmq"] / count * 1e6 for run in runs)
+            report.add(f"{kind}, {name} queue", "1/s", rates(runs), ceiling,
+                       note=f"CPU of rabbitmq {broker:.0f} s/million; {describe(runs[-1])}")
+
+
 def measure_log_level(world, report):
     """executions with the log level INFO against WARNING"""
     count = 40000 if report.quick else 150000
@@ -135,4 +156,4 @@ def measure_log_level(world, report):
 
 
 GROUPS = {"executions": measure_executions, "market": measure_market, "large": measure_large,
-          "log_level": measure_log_level}
+          "queue_types": measure_queue_types, "log_level": measure_log_level}

@@ -94,12 +94,13 @@ class World:
         connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", int(self.amqp_port), heartbeat=0))
         return connection, connection.channel()
 
-    def empty_broker(self):
+    def empty_broker(self, queue_arguments=None):
+        """Leaves nothing but the two inbound queues, empty, made with these arguments."""
         connection, channel = self.channel()
         for queue in OUT_QUEUES + ("bench.hop", ORDER_QUEUE, MARKET_QUEUE):
             channel.queue_delete(queue)
         for queue in (ORDER_QUEUE, MARKET_QUEUE):
-            channel.queue_declare(queue, durable=True)
+            channel.queue_declare(queue, durable=True, arguments=queue_arguments)
         connection.close()
 
     def depth(self, queue):
