@@ -152,9 +152,6 @@ static void take_size(const struct position *before, const struct market_event *
     struct decimal said = size_said(event, spoken_of);
     effect->size_taken = !decimal_is_equal(said, stored);
     *spoken_of->size = said;
-    /* What was held on the other side of zero, or is no longer held, has no part in the new average. */
-    if (decimal_sign(said) != decimal_sign(stored))
-        *spoken_of->average = DECIMAL_NONE;
 }
 
 /* |said - stored| / stored > threshold, multiplied out: no rounding decides about it. */
@@ -166,7 +163,8 @@ static bool average_differs(struct decimal said, struct decimal stored, struct d
 
 /*
  * Average price (contract §3.1): zero means "not said", a flat position takes none, none stored: taken; else it
- * replaces the stored one where that is switched on and the difference is greater than the threshold.
+ * replaces the stored one where that is switched on and the difference is greater than the threshold. That the event
+ * turns the position to the other side makes no difference.
  */
 static void take_average(const struct market_event *event, const struct market_policy *policy,
                          const struct spoken_of *spoken_of, struct market_effect *effect)

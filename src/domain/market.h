@@ -41,10 +41,10 @@ struct market_effect {
 /*
  * Applies an event. *after is *before with it applied; version one more if a figure changed.
  * `before` may be a position of version 0 that holds nothing (it does not exist yet; one of version 0 that holds
- * something is a row of another service). A size taken over that is flat, or on the other side of zero, takes the old
- * average with it. before and after may be the same object. Returns: STATUS_OK (a figure changed, or the position is
- * new), STATUS_UNCHANGED (no figure changed; the price's age and the event's place in the order may have: *after holds
- * them), STATUS_STALE (older than the newest applied; *after untouched), STATUS_REPEAT (the same event again;
+ * something is a row of another service). A size taken over that is flat takes the average with it; one on the other
+ * side of zero does not. before and after may be the same object. Returns: STATUS_OK (a figure changed, or the position
+ * is new), STATUS_UNCHANGED (no figure changed; the price's age and the event's place in the order may have: *after
+ * holds them), STATUS_STALE (older than the newest applied; *after untouched), STATUS_REPEAT (the same event again;
  * untouched), STATUS_IGNORED (nothing there and nothing said that creates one). Fails: STATUS_OUT_OF_RANGE, *field
  * names what; *after untouched.
  */

@@ -238,8 +238,6 @@ class Position:
         old = (size, average)
         if "size" in said and before._may_take_size(at, policy):
             size = self.size_said(said)
-            if size * old[0] <= 0:  # what is not held any more, or was held on the other side, has no part in the average
-                average = None
         new = said.get("average")
         if new and size and (average is None or (policy.use_average and abs(new - average) > policy.average_threshold * average)):
             average = new

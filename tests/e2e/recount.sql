@@ -178,10 +178,10 @@ end $$;
 -- A size and an average that the exchange says of a position, or a leg, that no execution has touched.
 create function fold_said(s side_state, size numeric, average numeric) returns side_state language plpgsql immutable as $$
 begin
-    -- The average of what was held on the other side of zero is none of what is held now.
-    if sign(size) <> sign(s.size) then s.avg := null; end if;
     s.size := size;
-    if size <> 0 and average is not null and (s.avg is null or abs(average - s.avg) > s.avg * 0.001) then
+    if size = 0 then
+        s.avg := null;
+    elsif average is not null and (s.avg is null or abs(average - s.avg) > s.avg * 0.001) then
         s.avg := average;
     end if;
     return s;

@@ -104,6 +104,14 @@ def test_an_average_is_replaced_only_beyond_the_threshold(service, broker, asset
     service.expect(asset, average_entry_price="100.10000001")
 
 
+def test_a_turn_to_the_other_side_replaces_the_average_only_beyond_the_threshold(service, broker, asset):
+    broker.market(asset, at=PAST, side="Buy", size="1", avgPrice="100", markPrice="110")
+    broker.market(asset, at=PAST + 1, side="Sell", size="2", avgPrice="100.1", markPrice="110")
+    service.expect(asset, version=2, size="-2.0", average_entry_price="100.00", unrealized_pnl="-20.00")
+    broker.market(asset, at=PAST + 2, side="Buy", size="1", avgPrice="100.10000001", markPrice="110")
+    service.expect(asset, version=3, size="1.0", average_entry_price="100.10000001", unrealized_pnl="9.89999999")
+
+
 def test_fourteen_digits_are_rounded(service, broker, asset):
     broker.market(asset, side="Buy", size="1", avgPrice="48666.66666666666667", markPrice="48666.12345678500001", unrealisedPnl="-0.000000005")
     service.expect(asset, version=1, average_entry_price="48666.66666667", current_price="48666.12345679", unrealized_pnl="-0.00000001")

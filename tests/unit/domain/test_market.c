@@ -279,14 +279,26 @@ static const struct {
      STATUS_OK,
      SIZE_TAKEN | AVERAGE_TAKEN | SIZE_DIFFERS,
      {"-2", "100", "90", "20", "5"}},
-    {"through zero: the old side's average has no part in it",
+    {"through zero without an average: the stored one stays",
      {"1", "100", "110", "10"},
      {"1", .side = SIDE_SELL},
      STATUS_OK,
      SIZE_TAKEN | SIZE_DIFFERS,
-     {"-1", NULL, "110", "10", "0"}},
-    {"through zero with an average within the threshold",
+     {"-1", "100", "110", "-10", "0"}},
+    {"through zero with an average at the threshold: the stored one stays",
      {"1", "100", "110", "10"},
+     {"1", "100.1", .side = SIDE_SELL},
+     STATUS_OK,
+     SIZE_TAKEN | SIZE_DIFFERS,
+     {"-1", "100", "110", "-10", "0"}},
+    {"through zero with an average beyond the threshold by one unit",
+     {"-1", "100", "110", "-10"},
+     {"2", "100.10000001", .side = SIDE_BUY},
+     STATUS_OK,
+     SIZE_TAKEN | AVERAGE_TAKEN | SIZE_DIFFERS,
+     {"2", "100.10000001", "110", "19.79999998", "0"}},
+    {"through zero, none stored: taken",
+     {"1", NULL, "110", "10"},
      {"1", "100.05", .side = SIDE_SELL},
      STATUS_OK,
      SIZE_TAKEN | AVERAGE_TAKEN | SIZE_DIFFERS,
@@ -296,7 +308,7 @@ static const struct {
      {"999999999999.99999999", .side = SIDE_SELL},
      STATUS_OK,
      SIZE_TAKEN | SIZE_DIFFERS,
-     {"-999999999999.99999999", NULL, NULL, "0", "0"}},
+     {"-999999999999.99999999", "1", NULL, "0", "0"}},
 };
 
 Test(market, an_event_replaces_what_it_says_and_leaves_the_rest)
@@ -345,6 +357,13 @@ Test(market, averages_of_the_exchange_can_be_switched_off)
     expect_status(position_apply_market(&position, &event, &off, NOW_US, &position, &effect, &field), STATUS_UNCHANGED,
                   "stored");
     expect_decimal(position.average_entry_price, "100", "stored", "average");
+    const struct said turned = {"1", "200", .side = SIDE_SELL};
+    struct market_event turning = event_of(&turned, POSITION_MODE_ONE_WAY);
+    turning.at_us++;
+    expect_status(position_apply_market(&position, &turning, &off, NOW_US, &position, &effect, &field), STATUS_OK,
+                  "through zero");
+    expect_decimal(position.size, "-1", "through zero", "size");
+    expect_decimal(position.average_entry_price, "100", "through zero", "average");
     position = position_of(&(struct stored){"1", NULL});
     expect_status(position_apply_market(&position, &event, &off, NOW_US, &position, &effect, &field), STATUS_OK,
                   "none stored");
