@@ -189,7 +189,7 @@ run_preset() {
     for kind in "${ours[@]}"; do run_kind "$kind" "$1"; done
 }
 
-# Criterion tests, of all programs of the unit kind, whose names match.
+# Criterion tests, of all programs of the unit kind, whose names or whose suites' names match.
 run_criterion_named() {
     local program started log
     for program in build/unit_*; do
@@ -198,7 +198,7 @@ run_criterion_named() {
         "$program" --list 2>/dev/null | grep -qF -- "$name" || continue
         log=$logs/named-$(basename "$program").log
         local words="Passed"
-        "$program" --filter "*/*$name*" >"$log.out" 2>&1 || words="***Failed"
+        "$program" --filter "@(*$name*/*|*/*$name*)" >"$log.out" 2>&1 || words="***Failed"
         { sed 's/^/1: /' "$log.out" && echo "1/1 Test #1: $(basename "$program") .... $words 0.00 sec"; } >"$log"
         count "$(basename "$program") $name" "$(/usr/bin/python3 tests/tools/tally.py ctest "$log")" $((SECONDS - started))
     done
