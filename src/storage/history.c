@@ -376,9 +376,8 @@ void history_destroy(struct history *history)
     dispose_of_rest(history);
     history_outbox_free(history);
     for (size_t i = 0; i < SNAPSHOT_PARAM_COUNT; i++)
-        text_array_free(&history->params[i]);
-    text_array_free(&history->ids);
-    text_array_free(&history->retention_ids);
+        binary_array_free(&history->params[i]);
+    binary_array_free(&history->ids);
     walk_free(&history->marks);
     free(history->insert_sql);
     free(history->wishes);

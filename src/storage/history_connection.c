@@ -79,13 +79,13 @@ enum status history_judge(struct history *history, enum history_line line, const
 }
 
 enum status history_query(struct history *history, enum history_line line, const char *what, const char *sql, int count,
-                          const char *const *values, PGresult **out)
+                          const struct pg_param *params, PGresult **out)
 {
     if (out != NULL)
         *out = NULL;
     if (!history_line_is_open(history, line))
         return STATUS_UNAVAILABLE;
-    return history_judge(history, line, what, pg_query(&history->lines[line], sql, count, values, out));
+    return history_judge(history, line, what, pg_query(&history->lines[line], sql, count, params, out));
 }
 
 static enum status set_line_up(struct history *history, size_t i)

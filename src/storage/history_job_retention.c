@@ -3,25 +3,33 @@
  */
 #include "history_state.h"
 
+#include "check.h"
 #include "log.h"
 #include "metrics.h"
 
-enum { POSITIONS_AT_ONCE = 500 }; /* asked about at once */
-
-/* The walk's next positions. */
+/*
+ * The walk's next positions, as an array's text: position_snapshots may be somebody else's table, and in this form the
+ * server takes them for whatever type the column has.
+ */
 static void put_position_ids(struct history *history, struct walk *walk)
 {
-    struct text_array *ids = &history->retention_ids;
-    text_array_clear(ids);
+    struct text ids;
+    text_init(&ids, history->retention_ids, RETENTION_IDS_LEN_MAX);
+    text_char(&ids, '{');
     directory_begin(history->reader);
-    for (size_t i = 0; i < POSITIONS_AT_ONCE && walk->next < walk->count; i++, walk->next++) {
+    for (size_t i = 0; i < RETENTION_POSITIONS_MAX && walk->next < walk->count; i++, walk->next++) {
         const struct position_key *key = &walk->keys[walk->next];
         const struct position *position = directory_find(history->reader, key->asset, (enum position_mode)key->mode);
-        if (position != NULL)
-            text_array_uuid(ids, &position->id);
+        if (position == NULL)
+            continue;
+        if (ids.len > 1)
+            text_char(&ids, ',');
+        text_uuid(&ids, &position->id);
     }
     directory_end(history->reader);
-    (void)text_array_finish(ids);
+    text_char(&ids, '}');
+    pm_assert(!ids.overflowed);
+    history->retention_ids[ids.len] = '\0';
 }
 
 enum status job_snapshot_retention_step(struct history *history, struct job *job)
@@ -34,9 +42,9 @@ enum status job_snapshot_retention_step(struct history *history, struct job *job
     if (!history_line_is_open(history, LINE_JOBS))
         return STATUS_UNAVAILABLE;
     size_t deleted = 0;
-    const enum status status = history_judge(
-        history, LINE_JOBS, "snapshot_retention",
-        snapshot_retention_step(&history->lines[LINE_JOBS], history->retention_ids.bytes, job->cut, &deleted));
+    const enum status status =
+        history_judge(history, LINE_JOBS, "snapshot_retention",
+                      snapshot_retention_step(&history->lines[LINE_JOBS], history->retention_ids, job->cut, &deleted));
     if (status != STATUS_OK)
         return status;
     job->done_count += deleted;
@@ -61,7 +69,7 @@ static enum status find_foldable(struct history *history, struct job *job)
     job->folding_row = 0;
     return history_judge(
         history, LINE_JOBS, "journal_retention",
-        journal_retention_find(&history->lines[LINE_JOBS], history->retention_ids.bytes, job->cut, &job->folding));
+        journal_retention_find(&history->lines[LINE_JOBS], history->retention_ids, job->cut, &job->folding));
 }
 
 static enum status fold_next(struct history *history, struct job *job)

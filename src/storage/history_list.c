@@ -39,17 +39,19 @@ static enum status find_list(struct history *history, const struct history_reque
     char from[TIME_PARAM_LEN], to[TIME_PARAM_LEN], limit[16], offset[16];
     snprintf(limit, sizeof limit, "%u", (unsigned)request->limit);
     snprintf(offset, sizeof offset, "%u", (unsigned)request->offset);
-    const char *const values[LIST_PARAM_COUNT] = {position_id, history_time_param(request->from_us, "-infinity", from),
-                                                  history_time_param(request->to_us, "infinity", to), limit, offset};
-    return history_query(history, LINE_QUICK, "list", list_sql, LIST_PARAM_COUNT, values, out);
+    const struct pg_param params[LIST_PARAM_COUNT] = {
+        pg_text(position_id), pg_text(history_time_param(request->from_us, "-infinity", from)),
+        pg_text(history_time_param(request->to_us, "infinity", to)), pg_text(limit), pg_text(offset)};
+    return history_query(history, LINE_QUICK, "list", list_sql, LIST_PARAM_COUNT, params, out);
 }
 
 static enum status find_newest(struct history *history, const struct history_request *request, const char *position_id,
                                PGresult **out)
 {
     char at[TIME_PARAM_LEN];
-    const char *const values[AT_PARAM_COUNT] = {position_id, history_time_param(request->at_us, "infinity", at)};
-    return history_query(history, LINE_QUICK, "list", at_sql, AT_PARAM_COUNT, values, out);
+    const struct pg_param params[AT_PARAM_COUNT] = {pg_text(position_id),
+                                                    pg_text(history_time_param(request->at_us, "infinity", at))};
+    return history_query(history, LINE_QUICK, "list", at_sql, AT_PARAM_COUNT, params, out);
 }
 
 static bool encode_row(struct text *text, const PGresult *result, int row, const struct position *position)

@@ -37,13 +37,13 @@ static void write_cursor(char sql[SQL_LEN_MAX], bool of_one, bool has_id, bool h
 static enum status declare(struct history *history, enum history_line line, const char *asset, const PGresult *shape)
 {
     char sql[SQL_LEN_MAX];
-    const char *const values[] = {asset};
+    const struct pg_param params[] = {pg_text(asset)};
     write_cursor(sql, asset != NULL, is_true(shape, 1), is_true(shape, 2));
     enum status status =
         history_query(history, line, "orders", "BEGIN READ ONLY; SET LOCAL enable_seqscan = on", 0, NULL, NULL);
     if (status != STATUS_OK)
         return status;
-    status = history_query(history, line, "orders", sql, asset == NULL ? 0 : 1, asset == NULL ? NULL : values, NULL);
+    status = history_query(history, line, "orders", sql, asset == NULL ? 0 : 1, asset == NULL ? NULL : params, NULL);
     if (status != STATUS_OK)
         history_orders_close(history, line);
     return status;

@@ -57,23 +57,23 @@ void history_outbox_home(struct history *history, struct snapshot_announcement *
 }
 
 /* The identifiers of the slots in this state, or in any but free (SLOT_FREE). */
-static const char *ids_in_state(struct history *history, enum slot_state state)
+static struct pg_param ids_in_state(struct history *history, enum slot_state state)
 {
-    text_array_clear(&history->ids);
+    binary_array_clear(&history->ids, BINARY_UUID);
     for (size_t i = 0; i < HISTORY_ANNOUNCEMENTS_MAX; i++) {
         const struct outbox_slot *slot = &history->slots[i];
         if (slot->state == state || (state == SLOT_FREE && slot->state != SLOT_FREE))
-            text_array_uuid(&history->ids, &slot->snapshot_id);
+            binary_array_uuid(&history->ids, &slot->snapshot_id);
     }
-    return text_array_finish(&history->ids);
+    return binary_array_param(&history->ids);
 }
 
 static enum status delete_confirmed(struct history *history)
 {
-    const char *const values[] = {ids_in_state(history, SLOT_CONFIRMED)};
+    const struct pg_param params[] = {ids_in_state(history, SLOT_CONFIRMED)};
     const enum status status =
         history_query(history, LINE_QUICK, "outbox_delete",
-                      "DELETE FROM position_manager_outbox WHERE snapshot_id = ANY ($1::uuid[])", 1, values, NULL);
+                      "DELETE FROM position_manager_outbox WHERE snapshot_id = ANY ($1::uuid[])", 1, params, NULL);
     if (status != STATUS_OK)
         return status;
     for (size_t i = 0; i < HISTORY_ANNOUNCEMENTS_MAX; i++) {
@@ -119,13 +119,13 @@ static void send_more(struct history *history)
     char room[16];
     const size_t free_count = HISTORY_ANNOUNCEMENTS_MAX - history->sent_count - history->confirmed_count;
     snprintf(room, sizeof room, "%zu", free_count);
-    const char *const values[] = {ids_in_state(history, SLOT_FREE), room};
+    const struct pg_param params[] = {ids_in_state(history, SLOT_FREE), pg_text(room)};
     PGresult *result;
     const enum status status =
         history_query(history, LINE_QUICK, "outbox_read",
                       "SELECT snapshot_id::text, trace_id, message FROM position_manager_outbox "
                       "WHERE snapshot_id <> ALL ($1::uuid[]) ORDER BY created_at, snapshot_id LIMIT $2::bigint",
-                      2, values, &result);
+                      2, params, &result);
     if (status != STATUS_OK) {
         history->outbox_may_hold_more = false; /* until the next connection or snapshot */
         return;

@@ -22,6 +22,11 @@ enum {
 };
 _Static_assert(PARAM_MESSAGE + 1 == SNAPSHOT_PARAM_COUNT, "one array a column");
 
+static const enum binary_type param_types[SNAPSHOT_PARAM_COUNT] = {
+    [PARAM_ID] = BINARY_UUID,   [PARAM_POSITION_ID] = BINARY_UUID, [PARAM_ASSET] = BINARY_TEXT,
+    [PARAM_MODE] = BINARY_TEXT, [PARAM_DATA] = BINARY_TEXT,        [PARAM_MESSAGE] = BINARY_TEXT,
+};
+
 struct rendered {
     struct snapshot_head head;
     char data[POSITION_JSON_LEN_MAX + 1];
@@ -51,19 +56,19 @@ static void render(struct history *history, const struct position *position, con
 
 static void add_params(struct history *history, const struct rendered *rendered)
 {
-    struct text_array *params = history->params;
-    text_array_uuid(&params[PARAM_ID], &rendered->head.id);
-    text_array_uuid(&params[PARAM_POSITION_ID], &rendered->head.position_id);
-    text_array_text(&params[PARAM_ASSET], rendered->head.asset);
-    text_array_text(&params[PARAM_MODE], position_mode_word(rendered->head.mode));
-    text_array_text(&params[PARAM_DATA], rendered->data);
-    text_array_text(&params[PARAM_MESSAGE], rendered->message);
+    struct binary_array *params = history->params;
+    binary_array_uuid(&params[PARAM_ID], &rendered->head.id);
+    binary_array_uuid(&params[PARAM_POSITION_ID], &rendered->head.position_id);
+    binary_array_text(&params[PARAM_ASSET], rendered->head.asset);
+    binary_array_text(&params[PARAM_MODE], position_mode_word(rendered->head.mode));
+    binary_array_text(&params[PARAM_DATA], rendered->data);
+    binary_array_text(&params[PARAM_MESSAGE], rendered->message);
 }
 
 static void clear_params(struct history *history)
 {
     for (size_t i = 0; i < SNAPSHOT_PARAM_COUNT; i++)
-        text_array_clear(&history->params[i]);
+        binary_array_clear(&history->params[i], param_types[i]);
 }
 
 /* Before the parameters are filled: while it waits, another snapshot may be taken with them. */
@@ -85,15 +90,15 @@ static enum status know_statement(struct history *history, enum history_line lin
 
 static enum status insert_params(struct history *history, const struct snapshot_group *group, size_t *inserted)
 {
-    const char *values[SNAPSHOT_PARAM_COUNT + 2];
+    struct pg_param params[SNAPSHOT_PARAM_COUNT + 2];
     char at[TIME_PARAM_LEN];
     for (size_t i = 0; i < SNAPSHOT_PARAM_COUNT; i++)
-        values[i] = text_array_finish(&history->params[i]);
-    values[SNAPSHOT_PARAM_COUNT] = history_time_param(group->at_us, "-infinity", at);
-    values[SNAPSHOT_PARAM_COUNT + 1] = group->trace_id;
+        params[i] = binary_array_param(&history->params[i]);
+    params[SNAPSHOT_PARAM_COUNT] = pg_text(history_time_param(group->at_us, "-infinity", at));
+    params[SNAPSHOT_PARAM_COUNT + 1] = pg_text(group->trace_id);
     PGresult *result;
     const enum status status =
-        history_query(history, group->line, "snapshot", history->insert_sql, SNAPSHOT_PARAM_COUNT + 2, values, &result);
+        history_query(history, group->line, "snapshot", history->insert_sql, SNAPSHOT_PARAM_COUNT + 2, params, &result);
     if (status != STATUS_OK)
         return status;
     *inserted = pg_affected(result);

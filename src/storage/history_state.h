@@ -14,18 +14,20 @@
 #include <stdatomic.h>
 
 #include "backoff.h"
+#include "binary_array.h"
 #include "encode.h"
 #include "history.h"
 #include "orders_fold.h"
 #include "pg.h"
 #include "retention.h"
-#include "text_array.h"
 
 enum {
     WANTED_MAX = 256,     /* positions of which a validation is wanted; more are dropped, they are seen again */
     WISHES_RESERVED = 64, /* for requests: the periodic marks leave them alone */
     SNAPSHOT_PARAM_COUNT = 6,
-    SNAPSHOT_CHUNK = 500, /* positions a batch */
+    SNAPSHOT_CHUNK = 500,          /* positions a batch */
+    RETENTION_POSITIONS_MAX = 500, /* asked about at once */
+    RETENTION_IDS_LEN_MAX = 2 + RETENTION_POSITIONS_MAX * (UUID_TEXT_LEN + 3),
     TIME_PARAM_LEN = TIME_TEXT_LEN_MAX + 1,
 };
 
@@ -149,9 +151,9 @@ struct history {
     int64_t due_us[JOB_COUNT]; /* steady */
     int64_t job_pause_until_us;
 
-    struct text_array params[SNAPSHOT_PARAM_COUNT];
-    struct text_array ids;           /* the outbox's */
-    struct text_array retention_ids; /* of the positions that a retention is at */
+    struct binary_array params[SNAPSHOT_PARAM_COUNT];
+    struct binary_array ids;                       /* the outbox's */
+    char retention_ids[RETENTION_IDS_LEN_MAX + 1]; /* of the positions that a retention is at; an array's text */
 };
 
 /* ---- history.c ---- */
@@ -187,7 +189,7 @@ void history_close_lines(struct history *history);
  * that passes: a lock, room), STATUS_STOPPING.
  */
 enum status history_query(struct history *history, enum history_line line, const char *what, const char *sql, int count,
-                          const char *const *values, PGresult **out) PM_MUST_USE;
+                          const struct pg_param *params, PGresult **out) PM_MUST_USE;
 /* Judges and logs the status of any pg function. The same failures. */
 enum status history_judge(struct history *history, enum history_line line, const char *what,
                           enum status status) PM_MUST_USE;

@@ -43,12 +43,12 @@ static enum status wait_for_builders(struct pg_connection *connection, const cha
 
 static enum status is_invalid(struct pg_connection *connection, const char *table, const char *name, bool *out)
 {
-    const char *const values[] = {name, table};
+    const struct pg_param params[] = {pg_text(name), pg_text(table)};
     PGresult *result;
     const enum status status = pg_query(connection,
                                         "SELECT FROM pg_index WHERE indexrelid = to_regclass($1) "
                                         "AND indrelid = to_regclass($2) AND NOT indisvalid",
-                                        2, values, &result);
+                                        2, params, &result);
     if (status != STATUS_OK)
         return status;
     *out = PQntuples(result) > 0;

@@ -150,9 +150,9 @@ enum status instance_begin(struct pg_connection *connection, int64_t *epoch)
 /* The server does not know yet that our last connection is gone. */
 static enum status end_own(struct pg_connection *connection, struct instance_session *session, bool *taken)
 {
-    const char *const values[] = {session->pid, session->since};
+    const struct pg_param params[] = {pg_text(session->pid), pg_text(session->since)};
     LOG_EVENT(LOG_LEVEL_INFO, "instance_old_session_ended", NULL, log_text("pid", session->pid));
-    enum status status = pg_query(connection, end_sql, 2, values, NULL);
+    enum status status = pg_query(connection, end_sql, 2, params, NULL);
     for (int i = 0; i < OWN_END_TRIES && status == STATUS_OK && !*taken; i++) {
         status = pg_pause(connection, OWN_END_PAUSE_US);
         if (status == STATUS_OK)

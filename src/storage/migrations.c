@@ -152,11 +152,11 @@ static const char unique_query[] =
     "FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place) "
     "LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts))";
 
-static enum status ask_yes_no(struct pg_connection *connection, const char *sql, int count, const char *const *values,
-                              bool *out)
+static enum status ask_yes_no(struct pg_connection *connection, const char *sql, int count,
+                              const struct pg_param *params, bool *out)
 {
     PGresult *result;
-    const enum status status = pg_query(connection, sql, count, values, &result);
+    const enum status status = pg_query(connection, sql, count, params, &result);
     if (status != STATUS_OK)
         return status;
     *out = PQgetvalue(result, 0, 0)[0] == 't';
@@ -166,8 +166,8 @@ static enum status ask_yes_no(struct pg_connection *connection, const char *sql,
 
 static enum status is_present(struct pg_connection *connection, const struct item *item, bool *out)
 {
-    const char *const column[] = {item->table, item->name};
-    const char *const index[] = {item->table, item->definition};
+    const struct pg_param column[] = {pg_text(item->table), pg_text(item->name)};
+    const struct pg_param index[] = {pg_text(item->table), pg_text(item->definition)};
     switch (item->kind) {
     case ITEM_TABLE:
         return ask_yes_no(connection, table_query, 1, column, out);
@@ -291,14 +291,14 @@ static enum status add_item(struct pg_connection *connection, const struct item 
 
 static enum status is_left_for_later(struct pg_connection *connection, const struct item *item, bool *out)
 {
-    const char *const values[] = {item->table, item->name};
+    const struct pg_param params[] = {pg_text(item->table), pg_text(item->name)};
     *out = false;
     if (item->kind != ITEM_LATE_INDEX)
         return STATUS_OK;
     /* An invalid one of that name is repaired there, too. */
     return ask_yes_no(connection,
                       "SELECT pg_table_size(to_regclass($1)) > " LARGE_BYTES " OR to_regclass($2) IS NOT NULL", 2,
-                      values, out);
+                      params, out);
 }
 
 static enum status apply_step(struct pg_connection *connection, const struct step *step, size_t *added)
@@ -321,10 +321,10 @@ static enum status apply_step(struct pg_connection *connection, const struct ste
 static enum status note_steps(struct pg_connection *connection)
 {
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        const char *const values[] = {steps[i].version, steps[i].name};
+        const struct pg_param params[] = {pg_text(steps[i].version), pg_text(steps[i].name)};
         const enum status status = pg_query(
             connection, "INSERT INTO " APPLIED " (version, name) VALUES ($1::integer, $2) ON CONFLICT DO NOTHING", 2,
-            values, NULL);
+            params, NULL);
         if (status != STATUS_OK)
             return status;
     }

@@ -267,15 +267,37 @@ static enum status deliver(struct pg_connection *connection, PGresult *result, P
     return status;
 }
 
-enum status pg_query(struct pg_connection *connection, const char *sql, int count, const char *const *values,
+/* Parameters as libpq takes them. */
+struct libpq_params {
+    const char *values[PG_PARAMS_MAX];
+    int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
+};
+
+static void split(struct libpq_params *out, int count, const struct pg_param *params)
+{
+    pm_assert(count <= PG_PARAMS_MAX);
+    for (int i = 0; i < count; i++) {
+        out->values[i] = params[i].value;
+        out->lengths[i] = params[i].len;
+        out->formats[i] = params[i].is_binary;
+    }
+}
+
+static int send_query(struct pg_connection *connection, const char *sql, int count, const struct pg_param *params)
+{
+    if (params == NULL)
+        return PQsendQuery(connection->conn, sql);
+    struct libpq_params libpq;
+    split(&libpq, count, params);
+    return PQsendQueryParams(connection->conn, sql, count, NULL, libpq.values, libpq.lengths, libpq.formats, 0);
+}
+
+enum status pg_query(struct pg_connection *connection, const char *sql, int count, const struct pg_param *params,
                      PGresult **out)
 {
     if (out != NULL)
         *out = NULL;
-    const int sent = count == 0 && values == NULL
-                         ? PQsendQuery(connection->conn, sql)
-                         : PQsendQueryParams(connection->conn, sql, count, NULL, values, NULL, NULL, 0);
-    if (sent == 0)
+    if (send_query(connection, sql, count, params) == 0)
         return lost(connection);
     PGresult *result = NULL;
     const enum status status = collect(connection, &result);
@@ -317,15 +339,9 @@ enum status pg_prepare(struct pg_connection *connection, const char *name, const
 
 enum status pg_send(struct pg_connection *connection, const char *name, int count, const struct pg_param *params)
 {
-    pm_assert(count <= PG_PARAMS_MAX);
-    const char *values[PG_PARAMS_MAX];
-    int lengths[PG_PARAMS_MAX], formats[PG_PARAMS_MAX];
-    for (int i = 0; i < count; i++) {
-        values[i] = params[i].value;
-        lengths[i] = params[i].len;
-        formats[i] = params[i].is_binary;
-    }
-    const int sent = PQsendQueryPrepared(connection->conn, name, count, values, lengths, formats, 0);
+    struct libpq_params libpq;
+    split(&libpq, count, params);
+    const int sent = PQsendQueryPrepared(connection->conn, name, count, libpq.values, libpq.lengths, libpq.formats, 0);
     return sent == 1 ? STATUS_OK : lost(connection);
 }
 

@@ -42,12 +42,26 @@ enum status pg_open(struct pg_connection *connection, int lock_timeout_ms) PM_MU
 void pg_close(struct pg_connection *connection);
 bool pg_is_open(const struct pg_connection *connection);
 
+/* A parameter of a statement. */
+struct pg_param {
+    const char *value; /* NULL: SQL's NULL */
+    int len;           /* of a binary one; a text is terminated */
+    bool is_binary;    /* in the protocol's binary form of the type that the statement declares */
+};
+
+static inline struct pg_param pg_text(const char *text)
+{
+    return (struct pg_param){.value = text};
+}
+
+enum { PG_PARAMS_MAX = 32 };
+
 /*
- * Runs one statement (without parameters also several) and waits. *out is the caller's to PQclear; out may be NULL.
- * Fails: STATUS_INVALID (the server refused: .sqlstate), STATUS_LOST, STATUS_TIMEOUT, STATUS_STOPPING; *out is NULL
- * then. Outside of pipeline mode.
+ * Runs one statement with up to PG_PARAMS_MAX parameters (with NULL for them also several statements) and waits. *out
+ * is the caller's to PQclear; out may be NULL. Fails: STATUS_INVALID (the server refused: .sqlstate), STATUS_LOST,
+ * STATUS_TIMEOUT, STATUS_STOPPING; *out is NULL then. Outside of pipeline mode.
  */
-enum status pg_query(struct pg_connection *connection, const char *sql, int count, const char *const *values,
+enum status pg_query(struct pg_connection *connection, const char *sql, int count, const struct pg_param *params,
                      PGresult **out) PM_MUST_USE;
 
 /* One row: row 0 of a result that ends with the call. */
@@ -62,15 +76,6 @@ enum status pg_query_each(struct pg_connection *connection, const char *sql, pg_
 
 /* Prepares a statement. Fails: as pg_query(). Outside of pipeline mode. */
 enum status pg_prepare(struct pg_connection *connection, const char *name, const char *sql) PM_MUST_USE;
-
-/* A parameter of a prepared statement. */
-struct pg_param {
-    const char *value; /* NULL: SQL's NULL */
-    int len;           /* of a binary one; a text is terminated */
-    bool is_binary;    /* in the protocol's binary form of the type that the statement declares */
-};
-
-enum { PG_PARAMS_MAX = 32 };
 
 /*
  * Sends a prepared statement with up to PG_PARAMS_MAX parameters into the pipeline; their values may be reused at once.

@@ -33,9 +33,9 @@ static const char snapshots_sql[] =
 enum status snapshot_retention_step(struct pg_connection *connection, const char *position_ids, const char *cut,
                                     size_t *deleted)
 {
-    const char *const values[] = {position_ids, cut};
+    const struct pg_param params[] = {pg_text(position_ids), pg_text(cut)};
     PGresult *result;
-    const enum status status = pg_query(connection, snapshots_sql, 2, values, &result);
+    const enum status status = pg_query(connection, snapshots_sql, 2, params, &result);
     if (status != STATUS_OK)
         return status;
     *deleted = pg_affected(result);
@@ -54,8 +54,8 @@ static const char find_sql[] =
 enum status journal_retention_find(struct pg_connection *connection, const char *position_ids, const char *cut,
                                    PGresult **out)
 {
-    const char *const values[] = {position_ids, cut};
-    return pg_query(connection, find_sql, 2, values, out);
+    const struct pg_param params[] = {pg_text(position_ids), pg_text(cut)};
+    return pg_query(connection, find_sql, 2, params, out);
 }
 
 /* The row keeps its place (seq), so the opening entry sorts before all that remain. */
@@ -73,9 +73,9 @@ static const char fold_sql[] =
 enum status journal_retention_fold(struct pg_connection *connection, const char *position_id, const char *cut,
                                    size_t *folded)
 {
-    const char *const values[] = {position_id, cut};
+    const struct pg_param params[] = {pg_text(position_id), pg_text(cut)};
     PGresult *result;
-    const enum status status = pg_query(connection, fold_sql, 2, values, &result);
+    const enum status status = pg_query(connection, fold_sql, 2, params, &result);
     if (status != STATUS_OK)
         return status;
     *folded = read_count(result, 0);
@@ -103,9 +103,10 @@ void order_retention_begin(struct order_retention *retention)
 enum status order_retention_step(struct pg_connection *connection, struct order_retention *retention, const char *cut,
                                  size_t *seen, size_t *deleted)
 {
-    const char *const values[] = {retention->order_id, retention->asset, retention->mode, cut};
+    const struct pg_param params[] = {pg_text(retention->order_id), pg_text(retention->asset), pg_text(retention->mode),
+                                      pg_text(cut)};
     PGresult *result;
-    const enum status status = pg_query(connection, orders_sql, 4, values, &result);
+    const enum status status = pg_query(connection, orders_sql, 4, params, &result);
     if (status != STATUS_OK)
         return status;
     *seen = read_count(result, 0);

@@ -13,15 +13,15 @@
 enum { RETENTION_BATCH = 5000 };
 
 /*
- * Deletes old snapshots of these positions (an array of identifiers), at most RETENTION_BATCH; rows without
+ * Deletes old snapshots of these positions (an array of identifiers, as text), at most RETENTION_BATCH; rows without
  * snapshot_data are others' and are left alone. *deleted below RETENTION_BATCH: that was all of these positions.
  */
 enum status snapshot_retention_step(struct pg_connection *connection, const char *position_ids, const char *cut,
                                     size_t *deleted) PM_MUST_USE;
 
 /*
- * Which of these positions (an array of identifiers) have journal rows to fold: *out has one column of identifiers and
- * is the caller's to clear.
+ * Which of these positions (an array of identifiers, as text) have journal rows to fold: *out has one column of
+ * identifiers and is the caller's to clear.
  */
 enum status journal_retention_find(struct pg_connection *connection, const char *position_ids, const char *cut,
                                    PGresult **out) PM_MUST_USE;

@@ -108,8 +108,11 @@ Test(storage_binary_array, texts_arrive_as_they_are_and_what_is_no_utf8_in_hex)
         {"\xFF", "\\xff"},
         {"a\xC3", "a\\xc3"},
         {"\xC3(", "\\xc3("},
+        {"\xC0\x80", "\\xc0\\x80"},
+        {"\xE0\x80\x80", "\\xe0\\x80\\x80"},
         {"\xED\xA0\x80", "\\xed\\xa0\\x80"},
         {"\xF4\x90\x80\x80z", "\\xf4\\x90\\x80\\x80z"},
+        {"\xF5\x80\x80\x80", "\\xf5\\x80\\x80\\x80"},
     };
     enum { CASES = sizeof cases / sizeof cases[0] };
     const char *wanted[CASES + 2];
