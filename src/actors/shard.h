@@ -2,8 +2,9 @@
  * shard: the actor that owns the positions whose asset hashes to it (invariant 1: only it changes them).
  *
  * In: DELIVERY (consumer; history and prices with wishes of the service's own), COMMIT and LOOKUP answers (committer),
- * ANNOUNCEMENT home (publisher), TOTALS home (aggregator). Out: COMMIT, LOOKUP (committer); ANNOUNCEMENT, DEAD_LETTER
- * (publisher); SETTLED (consumer); TOTALS (aggregator); views (directory).
+ * ANNOUNCEMENT home (publisher), TOTALS home (aggregator), VALIDATION_WANTED home (history). Out: COMMIT, LOOKUP
+ * (committer); ANNOUNCEMENT, DEAD_LETTER (publisher); SETTLED (consumer); TOTALS (aggregator); VALIDATION_WANTED
+ * (history); wishes home; views (directory).
  *
  * A delivery is applied to the position's working state and waits; at the end of the batch the touched positions that
  * have no commit in flight are asked to be committed. Only what was committed is published to the directory and
@@ -23,6 +24,9 @@
 #include "message.h"
 
 struct shard;
+
+/* VALIDATION_WANTEDs of one shard about at once: room for its lane to the history, and home. */
+enum { VALIDATIONS_WANTED_MAX = 16 };
 
 typedef struct uuid uuid_source_fn(void *context);
 

@@ -1,6 +1,7 @@
 /*
  * shard_state: the inside of a shard, shared by the files that make it up (shard.c: messages in and the batch's end;
- * shard_apply.c: rules to working state; shard_commit.c: requests and answers; shard_announce.c: what goes out).
+ * shard_apply.c: rules to working state; shard_wish.c: the service's own wishes; shard_commit.c: requests and answers;
+ * shard_announce.c: what goes out).
  *
  * Thread: the shard's.
  */
@@ -14,7 +15,7 @@
 #include "orders.h"
 #include "shard.h"
 
-enum { WORK_BUCKETS = 4096, VALIDATIONS_WANTED_MAX = 16 };
+enum { WORK_BUCKETS = 4096 };
 
 /*
  * A position with something going on. It exists from the first delivery that touches an idle position until everything

@@ -22,9 +22,8 @@
 enum { SLEEP_MAX_MS = 1000, LANE_BATCH_LEN = 64 };
 
 struct publisher *publisher_create(const struct publisher_settings *settings, struct board *board,
-                                   struct mailbox *mailbox, struct publisher_home consumer,
-                                   const struct publisher_home *shards, size_t shard_count,
-                                   struct publisher_home aggregator)
+                                   struct mailbox *mailbox, struct outlet consumer, const struct outlet *shards,
+                                   size_t shard_count, struct outlet aggregator)
 {
     struct publisher *publisher = calloc(1, sizeof *publisher);
     pm_assert(publisher != NULL);
@@ -44,13 +43,13 @@ struct publisher *publisher_create(const struct publisher_settings *settings, st
     return publisher;
 }
 
-void publisher_set_history(struct publisher *publisher, struct publisher_home history)
+void publisher_set_history(struct publisher *publisher, struct outlet history)
 {
     pm_assert(!publisher->is_started);
     publisher->history = history;
 }
 
-static void send_home(const struct publisher_home *home, struct message *message)
+static void send_home(const struct outlet *home, struct message *message)
 {
     message->next = NULL;
     mailbox_send_reserved(home->mailbox, home->lane, &message);

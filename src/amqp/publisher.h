@@ -14,7 +14,7 @@
 
 #include "board.h"
 #include "broker.h"
-#include "mailbox.h"
+#include "message.h"
 
 #define QUEUE_POSITION_UPDATED  "position-manager.position_updated"
 #define QUEUE_PORTFOLIO_UPDATED "position-manager.portfolio_updated"
@@ -28,26 +28,20 @@ struct publisher_settings {
     uint32_t window; /* unconfirmed publications at most */
 };
 
-struct publisher_home {
-    struct mailbox *mailbox;
-    size_t lane;
-};
-
 /*
  * mailbox: its own: lane 0 from the consumer (dead letters), lanes 1..shards from the shards (announcements and dead
  * letters), lane shards+1 from the aggregator. consumer: where settled deliveries go. shards[i]: where announcements of
  * shard i go home. aggregator: where PORTFOLIO goes home.
  */
 struct publisher *publisher_create(const struct publisher_settings *settings, struct board *board,
-                                   struct mailbox *mailbox, struct publisher_home consumer,
-                                   const struct publisher_home *shards, size_t shard_count,
-                                   struct publisher_home aggregator);
+                                   struct mailbox *mailbox, struct outlet consumer, const struct outlet *shards,
+                                   size_t shard_count, struct outlet aggregator);
 /*
  * Where SNAPSHOT goes home; before the start, and only where snapshots are sent (by a lane of their own, after the
  * aggregator's). One that goes home unconfirmed, at the stop, has a snapshot_id of zeros: no row of the outbox has
  * that, so none is deleted.
  */
-void publisher_set_history(struct publisher *publisher, struct publisher_home history);
+void publisher_set_history(struct publisher *publisher, struct outlet history);
 void publisher_destroy(struct publisher *publisher);
 /* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */
 enum status publisher_start(struct publisher *publisher) PM_MUST_USE;

@@ -37,11 +37,11 @@ struct publisher {
     struct publisher_settings settings;
     struct board *board;
     struct mailbox *mailbox;
-    struct publisher_home consumer;
-    struct publisher_home *shards;
+    struct outlet consumer;
+    struct outlet *shards;
     size_t shard_count;
-    struct publisher_home aggregator;
-    struct publisher_home history; /* .mailbox NULL: nobody sends snapshots */
+    struct outlet aggregator;
+    struct outlet history; /* .mailbox NULL: nobody sends snapshots */
 
     /* told by other threads */
     atomic_bool stop_asked;

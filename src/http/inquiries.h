@@ -16,11 +16,11 @@
 #include <h2o.h>
 
 #include "message.h"
+#include "server.h"
 #include "status.h"
 
 struct request;
 
-enum { INQUIRIES_MAX = 64 };
 #define INQUIRY_WAIT_US (20 * 1000000LL)
 
 struct inquiries {

@@ -3,8 +3,8 @@
  *
  * One libh2o loop a thread, each with its own listener (SO_REUSEPORT) and directory reader; requests are answered on
  * the loop that read them. Reads of positions and portfolio never leave the loop; snapshots and validations are asked
- * of the history, which answers into a mailbox of the loop's. Health and metrics come through callbacks, since service/
- * knows them.
+ * of the history, which answers into a mailbox of the loop's. Health is read off the board; metrics come through
+ * callbacks, since service/ knows them.
  */
 #ifndef PM_SERVER_H
 #define PM_SERVER_H
@@ -20,6 +20,8 @@
 #include "status.h"
 
 struct server;
+
+enum { INQUIRIES_MAX = 64 }; /* questions of one loop to the history at a time */
 
 struct api_key {
     const char *text;
@@ -49,8 +51,8 @@ struct server_settings {
     server_render_fn *render_metrics;      /* Prometheus text */
     server_render_fn *render_metrics_json; /* the JSON summary */
     void *render_context;
-    const struct outlet *history; /* one for each loop thread, sent to by it alone; NULL: snapshots and validations are
-                                     answered with 503 */
+    const struct outlet *history; /* one for each loop thread, sent to by it alone, with room for INQUIRIES_MAX; NULL:
+                                     snapshots and validations are answered with 503 */
 };
 
 /*
@@ -70,7 +72,7 @@ void server_stop(struct server *server, int deadline_ms);
  */
 void server_destroy(struct server *server);
 
-/* The port that is listened on. */
+/* The port that is listened on. Thread: any. */
 uint16_t server_port(const struct server *server);
 
 /* One series of http_requests_total. */

@@ -4,6 +4,7 @@
 #include "wiring.h"
 
 #include "aggregator.h"
+#include "check.h"
 #include "clock.h"
 #include "committer.h"
 #include "consumer.h"
@@ -16,12 +17,11 @@
 
 enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
+    OTHER_PUBLICATIONS = 256,      /* unconfirmed: dead letters, snapshots, the portfolio */
     ANNOUNCE_HOLD_US = 200 * 1000, /* how long a busy shard lets a change wait for the next one */
     COMMIT_PACE_US = 40 * 1000,    /* how far apart a busy shard's commits are */
     BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
-    VALIDATIONS_PER_SHARD = 16, /* wanted at once by one shard */
-    INQUIRIES_PER_LOOP = 64,    /* questions of one HTTP loop to the history */
 };
 
 /* Lanes of a shard's mailbox. */
@@ -65,7 +65,7 @@ static void make_mailboxes(struct service *service)
     capacities[SHARD_LANE_PUBLISHER] = ANNOUNCEMENTS_PER_SHARD;
     capacities[SHARD_LANE_AGGREGATOR] = 1;
     capacities[SHARD_LANE_PRICES] = PRICES_DELIVERIES_MAX;
-    capacities[SHARD_LANE_HISTORY] = HISTORY_WISHES_MAX + VALIDATIONS_PER_SHARD;
+    capacities[SHARD_LANE_HISTORY] = HISTORY_WISHES_MAX + VALIDATIONS_WANTED_MAX;
     for (size_t i = 0; i < shards; i++)
         service->shard_mailboxes[i] = mailbox_create("shard", capacities, SHARD_LANE_COUNT);
 
@@ -94,10 +94,10 @@ static void make_mailboxes(struct service *service)
     service->prices_mailbox = mailbox_create("prices", capacities, shards);
 
     for (size_t i = 0; i < shards; i++)
-        capacities[i] = HISTORY_WISHES_MAX + VALIDATIONS_PER_SHARD;
+        capacities[i] = HISTORY_WISHES_MAX + VALIDATIONS_WANTED_MAX;
     capacities[shards] = HISTORY_ANNOUNCEMENTS_MAX;
     for (size_t i = 0; i < service->settings->http_thread_count; i++)
-        capacities[shards + 1 + i] = INQUIRIES_PER_LOOP;
+        capacities[shards + 1 + i] = INQUIRIES_MAX;
     service->history_mailbox = mailbox_create("history", capacities, shards + 1 + service->settings->http_thread_count);
 
     size_t count = 0;
@@ -109,6 +109,7 @@ static void make_mailboxes(struct service *service)
     service->mailboxes[count++] = service->consumer_mailbox;
     service->mailboxes[count++] = service->prices_mailbox;
     service->mailboxes[count++] = service->history_mailbox;
+    pm_assert(count == shards + OTHER_MAILBOXES);
 }
 
 /* How many deliveries one queue can have about: the broker gives no more until some are acknowledged. */
@@ -178,9 +179,9 @@ static void make_committer(struct service *service)
                                                  .user = settings->postgres_user,
                                                  .password = settings->postgres_password,
                                                  .migrations = settings->migrations};
-    struct committer_answer answers[SETTINGS_SHARDS_MAX];
+    struct outlet answers[SETTINGS_SHARDS_MAX];
     for (size_t i = 0; i < service->shard_count; i++)
-        answers[i] = (struct committer_answer){service->shard_mailboxes[i], SHARD_LANE_COMMITTER};
+        answers[i] = (struct outlet){service->shard_mailboxes[i], SHARD_LANE_COMMITTER};
     service->committer =
         committer_create(&service->storage, &service->board, service->committer_mailbox, answers, service->shard_count);
 }
@@ -196,19 +197,19 @@ static void make_broker_actors(struct service *service)
                                      .port = settings->rabbitmq_port,
                                      .heartbeat_s = HEARTBEAT_S,
                                      .queue_type = settings->queue_type};
-    struct publisher_home homes[SETTINGS_SHARDS_MAX];
+    struct outlet homes[SETTINGS_SHARDS_MAX];
     struct consumer_route routes[SETTINGS_SHARDS_MAX];
     for (size_t i = 0; i < service->shard_count; i++) {
-        homes[i] = (struct publisher_home){service->shard_mailboxes[i], SHARD_LANE_PUBLISHER};
+        homes[i] = (struct outlet){service->shard_mailboxes[i], SHARD_LANE_PUBLISHER};
         routes[i] = (struct consumer_route){service->shard_mailboxes[i], SHARD_LANE_CONSUMER};
     }
-    struct publisher_settings publisher = {.broker = broker,
-                                           .window = (uint32_t)(ANNOUNCEMENTS_PER_SHARD * service->shard_count + 256)};
-    service->publisher = publisher_create(&publisher, &service->board, service->publisher_mailbox,
-                                          (struct publisher_home){service->consumer_mailbox, service->shard_count},
-                                          homes, service->shard_count,
-                                          (struct publisher_home){service->aggregator_mailbox, service->shard_count});
-    publisher_set_history(service->publisher, (struct publisher_home){service->history_mailbox, service->shard_count});
+    struct publisher_settings publisher = {
+        .broker = broker, .window = (uint32_t)(ANNOUNCEMENTS_PER_SHARD * service->shard_count + OTHER_PUBLICATIONS)};
+    service->publisher =
+        publisher_create(&publisher, &service->board, service->publisher_mailbox,
+                         (struct outlet){service->consumer_mailbox, service->shard_count}, homes, service->shard_count,
+                         (struct outlet){service->aggregator_mailbox, service->shard_count});
+    publisher_set_history(service->publisher, (struct outlet){service->history_mailbox, service->shard_count});
     struct consumer_settings consumer = {.broker = broker,
                                          .market_queue = settings->market_queue,
                                          .order_queues = (const char *const *)settings->order_queues,

@@ -21,6 +21,9 @@
 #include "settings.h"
 #include "storage.h"
 
+/* Mailboxes beside those of the shards: of committer, aggregator, publisher, consumer, prices and history. */
+enum { OTHER_MAILBOXES = 6 };
+
 /* One a process. */
 struct service {
     const struct settings *settings;
@@ -33,7 +36,7 @@ struct service {
     struct mailbox *survey_mailbox;
     struct actor_thread *survey_thread;
     struct metrics_sources metrics;
-    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + 6]; /* all of them, for metrics */
+    struct mailbox *mailboxes[SETTINGS_SHARDS_MAX + OTHER_MAILBOXES]; /* all of them, for metrics */
     struct mailbox *shard_mailboxes[SETTINGS_SHARDS_MAX];
     struct mailbox *committer_mailbox, *aggregator_mailbox, *publisher_mailbox, *consumer_mailbox, *prices_mailbox,
         *history_mailbox; /* lanes: shards, publisher, HTTP loops */

@@ -69,7 +69,7 @@ enum status wiring_make_server(struct service *service)
         .version = PM_VERSION,
         .revision = PM_REVISION,
         .mailboxes = service->mailboxes,
-        .mailbox_count = service->shard_count + 6,
+        .mailbox_count = service->shard_count + OTHER_MAILBOXES,
         .totals = read_totals,
         .totals_context = service,
         .routes = read_routes,

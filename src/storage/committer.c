@@ -70,7 +70,7 @@ static void receive_waiting(struct committer *committer)
 
 static void answer(struct committer *committer, size_t shard, struct message *message)
 {
-    const struct committer_answer *to = &committer->answers[shard];
+    const struct outlet *to = &committer->answers[shard];
     mailbox_send_reserved(to->mailbox, to->lane, &message);
 }
 
@@ -260,7 +260,7 @@ static void *run(void *context)
 /* ---- lifecycle ---- */
 
 struct committer *committer_create(const struct storage_settings *settings, struct board *board,
-                                   struct mailbox *mailbox, const struct committer_answer *answers, size_t shard_count)
+                                   struct mailbox *mailbox, const struct outlet *answers, size_t shard_count)
 {
     struct committer *committer = calloc(1, sizeof *committer);
     pm_assert(committer != NULL);
@@ -269,7 +269,7 @@ struct committer *committer_create(const struct storage_settings *settings, stru
     committer->shard_count = shard_count;
     committer->slots = calloc(shard_count, sizeof committer->slots[0]);
     committer->members = calloc(shard_count * COMMIT_ITEMS_MAX, sizeof committer->members[0]);
-    struct committer_answer *copies = calloc(shard_count, sizeof *copies);
+    struct outlet *copies = calloc(shard_count, sizeof *copies);
     pm_assert(committer->slots != NULL && committer->members != NULL && copies != NULL);
     for (size_t i = 0; i < shard_count; i++)
         copies[i] = answers[i];

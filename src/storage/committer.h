@@ -18,23 +18,18 @@
 #ifndef PM_COMMITTER_H
 #define PM_COMMITTER_H
 
-#include "mailbox.h"
+#include "message.h"
 #include "storage.h"
 
 struct committer;
 
-/* Where an answer to shard i goes: answers[i].mailbox, answers[i].lane. */
-struct committer_answer {
-    struct mailbox *mailbox;
-    size_t lane;
-};
-
 /*
- * mailbox: its own, lane i is shard i's, each with room for two messages. Starts nothing.
+ * mailbox: its own, lane i is shard i's, each with room for two messages. answers[i]: where answers to shard i go, with
+ * room for two messages; copied. Starts nothing.
  * Owns: the caller; committer_destroy after committer_stop.
  */
 struct committer *committer_create(const struct storage_settings *settings, struct board *board,
-                                   struct mailbox *mailbox, const struct committer_answer *answers, size_t shard_count);
+                                   struct mailbox *mailbox, const struct outlet *answers, size_t shard_count);
 void committer_destroy(struct committer *committer);
 
 /* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */

@@ -86,7 +86,7 @@ struct committer {
     /* fixed */
     struct board *board;
     struct mailbox *mailbox;
-    const struct committer_answer *answers;
+    const struct outlet *answers;
     size_t shard_count;
 
     /* its thread's */

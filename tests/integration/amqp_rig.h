@@ -296,12 +296,12 @@ static inline void rig_make_actors(struct rig *rig, const struct rig_options *op
     const struct consumer_route dead_letters = {.mailbox = rig->publisher_mailbox, .lane = 0};
     rig->consumer = consumer_create(&consumer_settings, &rig->board, rig->consumer_mailbox, &shard_route, 1,
                                     rig_shard_of, NULL, dead_letters);
-    const struct publisher_home to_consumer = {.mailbox = rig->consumer_mailbox, .lane = 1};
-    const struct publisher_home to_shard = {.mailbox = rig->shard_mailbox, .lane = 1};
-    const struct publisher_home to_aggregator = {.mailbox = rig->aggregator_mailbox, .lane = 0};
+    const struct outlet to_consumer = {.mailbox = rig->consumer_mailbox, .lane = 1};
+    const struct outlet to_shard = {.mailbox = rig->shard_mailbox, .lane = 1};
+    const struct outlet to_aggregator = {.mailbox = rig->aggregator_mailbox, .lane = 0};
     rig->publisher = publisher_create(&publisher_settings, &rig->board, rig->publisher_mailbox, to_consumer, &to_shard,
                                       1, to_aggregator);
-    publisher_set_history(rig->publisher, (struct publisher_home){.mailbox = rig->history_mailbox, .lane = 0});
+    publisher_set_history(rig->publisher, (struct outlet){.mailbox = rig->history_mailbox, .lane = 0});
 }
 
 /* Fresh queues, consumer and publisher started and connected. */

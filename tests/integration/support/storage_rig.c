@@ -124,13 +124,13 @@ const struct position *rig_loaded(const struct rig *rig, const char *asset, enum
 void rig_start(struct rig *rig)
 {
     uint32_t in[RIG_SHARDS], out[RIG_SHARDS];
-    struct committer_answer answers[RIG_SHARDS];
+    struct outlet answers[RIG_SHARDS];
     for (size_t i = 0; i < RIG_SHARDS; i++)
         in[i] = out[i] = 2;
     rig->to_committer = mailbox_create("committer", in, RIG_SHARDS);
     rig->from_committer = mailbox_create("answers", out, RIG_SHARDS);
     for (size_t i = 0; i < RIG_SHARDS; i++)
-        answers[i] = (struct committer_answer){.mailbox = rig->from_committer, .lane = i};
+        answers[i] = (struct outlet){.mailbox = rig->from_committer, .lane = i};
     rig->committer = committer_create(&rig->settings, &rig->board, rig->to_committer, answers, RIG_SHARDS);
     cr_assert(committer_start(rig->committer) == STATUS_OK);
 }
