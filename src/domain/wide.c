@@ -248,11 +248,6 @@ enum status wide_divide_to_decimal(struct wide a, int128 divisor, struct decimal
     return STATUS_OK;
 }
 
-bool wide_is_negative(struct wide a)
-{
-    return is_negative(a);
-}
-
 /* Divides the first count words in place and returns what is left. In halves: so each division is one of 64 bits. */
 static unsigned take_last_group(struct magnitude *m, int count)
 {

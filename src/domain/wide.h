@@ -53,7 +53,6 @@ enum status wide_divide_to_decimal(struct wide a, int128 divisor, struct decimal
  */
 enum { WIDE_GROUPS_MAX = 20 }; /* 2^255 has 77 digits */
 unsigned wide_groups(struct wide a, uint16_t groups[WIDE_GROUPS_MAX]);
-bool wide_is_negative(struct wide a);
 
 /* Reads an integer count of 10^-16 as SQL writes a NUMERIC(60,16): fixed point, at most 16 fractional digits. Fails:
  * STATUS_BAD_NUMBER, STATUS_OUT_OF_RANGE. */

@@ -7,7 +7,7 @@
 static const char *const METHOD_WORDS[METHOD_COUNT] = {"GET", "HEAD", "POST", "other"};
 
 /* The last slot counts every other code. */
-static const int CODES[VISIT_CODES] = {200, 201, 202, 400, 401, 404, 405, 413, 417, 429, 500, 503, 0};
+static const int CODES[VISIT_CODES] = {200, 201, 400, 401, 404, 405, 413, 417, 429, 500, 503, 0};
 
 const char *http_method_word(enum http_method method)
 {

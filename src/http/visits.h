@@ -14,7 +14,7 @@
 
 enum http_method { METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_OTHER, METHOD_COUNT };
 
-enum { VISIT_ROUTES_MAX = 24, VISIT_CODES = 13 };
+enum { VISIT_ROUTES_MAX = 24, VISIT_CODES = 12 };
 
 struct visits {
     atomic_uint_fast64_t counts[VISIT_ROUTES_MAX][METHOD_COUNT][VISIT_CODES];

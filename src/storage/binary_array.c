@@ -234,5 +234,5 @@ void binary_array_wide(struct binary_array *array, struct wide value)
     const int count = (int)wide_groups(value, reversed);
     for (int i = 0; i < count; i++)
         groups[i] = reversed[count - 1 - i];
-    put_numeric(array, groups, count, count - 1 - WIDE_SCALE / 4, wide_is_negative(value), WIDE_SCALE);
+    put_numeric(array, groups, count, count - 1 - WIDE_SCALE / 4, wide_sign(value) < 0, WIDE_SCALE);
 }

@@ -23,7 +23,7 @@ static inline size_t wide_text(struct wide a, char out[WIDE_TEXT_LEN_MAX])
     uint16_t groups[WIDE_GROUPS_MAX] = {0};
     unsigned count = wide_groups(a, groups);
     char *at = out;
-    if (wide_is_negative(a))
+    if (wide_sign(a) < 0)
         *at++ = '-';
     at += sprintf(at, "%u", count > 4 ? groups[count - 1] : 0U);
     for (unsigned i = count > 4 ? count - 1 : 4; i-- > 0;)
