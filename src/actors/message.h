@@ -7,6 +7,10 @@
  *   consumer, shard --DEAD_LETTER (a delivery)-->  publisher  --SETTLED-->  consumer
  *   shard     --TOTALS (a token)-->  aggregator  --(the same back)-->  shard
  *   aggregator --PORTFOLIO--> publisher --(the same back)--> aggregator
+ *   history, prices --DELIVERY (a wish)-->  shard  --(the same back)-->  history, prices
+ *   shard     --VALIDATION_WANTED-->  history  --(the same back)-->  shard
+ *   HTTP loop --HISTORY-->  history  --(the same back)-->  HTTP loop
+ *   history   --SNAPSHOT-->  publisher  --(the same back)-->  history
  *
  * No message is allocated on the way of an event: a delivery is born in the consumer's pool and comes home to it;
  * replies travel in the message that asked. Invariants 3 and 5 of ARCHITECTURE.md rest on that: a delivery is
@@ -28,7 +32,7 @@
 #include "xhash.h"
 
 enum message_type {
-    MESSAGE_DELIVERY = 1,      /* struct delivery; consumer -> shard */
+    MESSAGE_DELIVERY = 1,      /* struct delivery; consumer -> shard; history or prices -> shard and back */
     MESSAGE_DEAD_LETTER,       /* struct delivery with .refusal; consumer or shard -> publisher */
     MESSAGE_SETTLED,           /* struct delivery, first of a chain by head.next; publisher or shard -> consumer */
     MESSAGE_COMMIT,            /* struct commit_request; shard -> committer and back */

@@ -85,7 +85,7 @@ void shard_refuse(struct shard *shard, struct delivery *delivery, enum status re
     mailbox_send_reserved(shard->settings.publisher.mailbox, shard->settings.publisher.lane, &message);
 }
 
-/* A committed execution came again: the present state is announced, and that settles it (design §3). */
+/* A committed execution came again: the present state is announced, and that settles it. */
 static void accept_repeat(struct shard *shard, struct work *work, struct delivery *delivery)
 {
     metric_add(METRIC_EXECUTIONS_REPEATED, 1);

@@ -1,9 +1,6 @@
 /*
- * broker: what consumer and publisher share: settings and the opening of one connection with one channel.
- *
- * rabbitmq-c has no locking: a connection belongs to one thread. broker_open() logs in with the capabilities that make
- * the broker tell of cancelled consumers and of blocking. One funnel, broker_fail() inside each user, closes a
- * connection, with a reason.
+ * broker: how to reach the broker: the settings that consumer and publisher share. What each makes of them, a
+ * connection of its own, is inside amqp/ (broker_link.h).
  */
 #ifndef PM_BROKER_H
 #define PM_BROKER_H

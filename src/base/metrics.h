@@ -1,9 +1,10 @@
 /*
- * metrics: counters, gauges and histograms that hot paths bump without a lock.
+ * metrics: counters and histograms that hot paths bump without a lock.
  *
- * All series are known at compile time (METRIC_*, HISTOGRAM_*); a label is an index into a bounded set. Each is a
- * relaxed atomic on a cache line of its thread group, so a bump costs a few nanoseconds and no reader waits. The text
- * format is made by service/ (metrics_registry.h), which also knows names, help texts and label words.
+ * All series are known at compile time (METRIC_*, HISTOGRAM_*, and a counter for each reason of refusal). Threads are
+ * dealt onto a few stripes of relaxed atomics, so a bump costs a few nanoseconds and no reader waits. The text format
+ * is made by service/ (metrics_registry.h), which also knows names, help texts and label words, and reads the gauges
+ * where they are kept.
  */
 #ifndef PM_METRICS_H
 #define PM_METRICS_H

@@ -1,3 +1,6 @@
+/*
+ * main: the command line, then the settings, then the service.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>

@@ -1,8 +1,7 @@
 /*
- * service: makes the parts, wires their mailboxes, starts them in order, waits for the end, and stops them in order.
+ * service: has the parts made (wiring.h), starts them in order, waits for the end, and stops them in order.
  *
- * It knows everyone and holds no rule. What goes where, and why no lane can overflow, stands in wiring.c and in
- * ARCHITECTURE.md ("When something is full").
+ * It knows everyone and holds no rule.
  */
 #ifndef PM_SERVICE_H
 #define PM_SERVICE_H
