@@ -6,7 +6,6 @@
 
 #include "check.h"
 #include "position_change.h"
-#include "wide.h"
 
 #include <string.h>
 
@@ -154,13 +153,6 @@ static void take_size(const struct position *before, const struct market_event *
     *spoken_of->size = said;
 }
 
-/* |said - stored| / stored > threshold, multiplied out: no rounding decides about it. */
-static bool average_differs(struct decimal said, struct decimal stored, struct decimal threshold)
-{
-    struct decimal difference = decimal_absolute(decimal_from_units(said.units - stored.units));
-    return wide_compare(wide_multiply(difference.units, DECIMAL_ONE), wide_multiply(threshold.units, stored.units)) > 0;
-}
-
 /*
  * Average price (contract §3.1): zero means "not said", a flat position takes none, none stored: taken; else it
  * replaces the stored one where that is switched on and the difference is greater than the threshold. That the event
@@ -174,7 +166,7 @@ static void take_average(const struct market_event *event, const struct market_p
     if (decimal_is_none(said) || decimal_sign(said) <= 0 || decimal_sign(*spoken_of->size) == 0)
         return;
     if (!decimal_is_none(stored) &&
-        (!policy->use_average_price || !average_differs(said, stored, policy->average_threshold)))
+        (!policy->use_average_price || !position_average_differs(said, stored, policy->average_threshold)))
         return;
     effect->average_taken = !decimal_is_equal(said, stored);
     *spoken_of->average = said;

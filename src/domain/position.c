@@ -127,6 +127,12 @@ struct decimal position_unrealized_pnl_pct(const struct position *position)
     return decimal_from_units(units);
 }
 
+bool position_average_differs(struct decimal average, struct decimal stored, struct decimal threshold)
+{
+    struct decimal difference = decimal_absolute(decimal_from_units(average.units - stored.units));
+    return wide_compare(wide_multiply(difference.units, DECIMAL_ONE), wide_multiply(threshold.units, stored.units)) > 0;
+}
+
 int64_t position_time_held_minutes(const struct position *position, int64_t now_us)
 {
     if (position->opened_at_us == TIME_NONE)

@@ -82,6 +82,12 @@ enum status position_revalue(struct position *position) PM_MUST_USE;
  */
 struct decimal position_unrealized_pnl_pct(const struct position *position);
 
+/*
+ * |average - stored| / stored > threshold, multiplied out: no rounding decides about it. How averages are compared by
+ * market events and by validations alike (contract §3.1, §5.2). Neither may be none.
+ */
+bool position_average_differs(struct decimal average, struct decimal stored, struct decimal threshold);
+
 /* Whole minutes since opened_at (to closed_at once closed); -1: null. Never negative otherwise. */
 int64_t position_time_held_minutes(const struct position *position, int64_t now_us);
 

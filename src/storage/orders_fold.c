@@ -71,17 +71,14 @@ void orders_fold_add(struct orders_fold *fold, bool is_buy, const char *quantity
 
 static bool size_differs(struct decimal stored, struct decimal computed, struct decimal threshold)
 {
-    const int128 difference = stored.units - computed.units;
-    return (difference < 0 ? -difference : difference) > threshold.units;
+    return decimal_absolute(decimal_from_units(stored.units - computed.units)).units > threshold.units;
 }
 
 static bool average_differs(struct decimal stored, struct decimal computed, struct decimal threshold)
 {
     if (decimal_is_none(stored) || decimal_is_none(computed))
         return decimal_is_none(stored) != decimal_is_none(computed);
-    const int128 difference = stored.units - computed.units;
-    return wide_compare(wide_multiply(difference < 0 ? -difference : difference, DECIMAL_ONE),
-                        wide_multiply(threshold.units, stored.units)) > 0;
+    return position_average_differs(computed, stored, threshold);
 }
 
 static const char *message_of(const struct validation_result *result)

@@ -23,6 +23,8 @@ static const struct figure figures[] = {
     FIGURE(long_avg_price, true), FIGURE(short_avg_price, true),
 };
 
+static const struct figure realized_pnl = FIGURE(realized_pnl, true);
+
 enum { FIGURES = sizeof figures / sizeof figures[0] };
 
 static struct decimal value_of(const struct position *position, const struct figure *figure)
@@ -229,7 +231,7 @@ static void check_change(struct recount *recount, const struct journal_line *lin
     case JOURNAL_VALIDATION:
         check_move(recount, line);
         check_fees(recount, line);
-        check_kept(recount, line, &figures[2]);
+        check_kept(recount, line, &realized_pnl);
         return;
     case JOURNAL_EXTERNAL:
         if (!decimal_is_none(line->fees))

@@ -346,3 +346,26 @@ SPOILED_TEST(15)
 SPOILED_TEST(16)
 SPOILED_TEST(17)
 SPOILED_TEST(18)
+
+Test(position, averages_differ_by_more_than_the_threshold_to_the_last_unit)
+{
+    static const struct {
+        const char *average, *stored, *threshold;
+        bool differs;
+    } rows[] = {
+        {"100.1", "100", "0.001", false},
+        {"100.10000001", "100", "0.001", true},
+        {"99.9", "100", "0.001", false},
+        {"99.89999999", "100", "0.001", true},
+        {"100", "100", "0", false},
+        {"100.00000001", "100", "0", true},
+        {"0.00000002", "0.00000001", "1", false},
+        {"0.00000003", "0.00000001", "1", true},
+        {"999999999999.99999999", "0.00000001", "1000000", true},
+        {"0.00000001", "999999999999.99999999", "1", false},
+        {"999999999999.99999999", "999999999999.99999999", "0", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cr_expect_eq(position_average_differs(dec(rows[i].average), dec(rows[i].stored), dec(rows[i].threshold)),
+                     rows[i].differs, "%s against %s by %s", rows[i].average, rows[i].stored, rows[i].threshold);
+}
