@@ -21,7 +21,7 @@
 #include "consumer.h"
 #include "consumer_pool.h"
 #include "consumer_window.h"
-#include "publisher_window.h"
+#include "message_chain.h"
 
 enum {
     CONSUMER_BODIES_LEN_MAX = 64 * 1024 * 1024,

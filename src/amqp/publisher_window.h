@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "mailbox.h"
+#include "message_chain.h"
 #include "status.h"
 
 struct publisher_window {
@@ -24,16 +24,6 @@ struct publisher_window {
     uint32_t limit;
     uint32_t count; /* unconfirmed */
 };
-
-/* Messages in order, linked by message.next. */
-struct message_chain {
-    struct message *first;
-    struct message *last;
-    size_t count;
-};
-
-void message_chain_append(struct message_chain *chain, struct message *message);
-struct message *message_chain_take_first(struct message_chain *chain);
 
 /* Owns: the caller; finish when it is empty. limit: at least 1. */
 void publisher_window_init(struct publisher_window *window, uint32_t limit);
