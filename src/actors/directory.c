@@ -235,7 +235,7 @@ static struct directory_slot *part_publish_view(struct directory_part *part, str
         return slot;
     }
     struct view *old = atomic_load_explicit(&slot->view, memory_order_relaxed); /* our own */
-    /* Pairs with the load in slot_view() of the readers. */
+    /* Pairs with the load in slot_position() of the readers. */
     atomic_store_explicit(&slot->view, new, memory_order_release);
     pool_retire(&part->record, &old->node);
     return slot;
