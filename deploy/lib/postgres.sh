@@ -3,12 +3,17 @@
 #
 # It listens on a loopback port (password in <dir>/postgres/password) and on a Unix socket that only its owner and root
 # can reach. PostgreSQL does not run as root: started by root, the cluster belongs to the user postgres, and where that
-# user cannot reach <dir>, <dir>/postgres is a link to a directory below /var/tmp.
+# user cannot reach <dir>, <dir>/postgres is a link to a directory below /var/tmp. PM_POSTGRES_BIN is where another version's
+# programs are; without it the newest that is installed is taken.
 
 PM_POSTGRES_USER=position_manager
 
 pm_postgres_bin() {
     local initdb
+    if [ -n "${PM_POSTGRES_BIN:-}" ]; then
+        printf '%s\n' "$PM_POSTGRES_BIN"
+        return
+    fi
     initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1)
     dirname "$initdb"
 }

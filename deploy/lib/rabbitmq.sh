@@ -3,9 +3,11 @@
 #
 # Everything it has is its own: node name, cookie, name server (epmd), ports, data, logs, configuration. It listens on
 # the loopback address only. Its one user is $PM_RABBITMQ_USER with $PM_RABBITMQ_PASSWORD, by default a random one that is
-# kept in <dir>/rabbitmq/password. Nodes carry an address for a name, so that no name needs to be resolved.
+# kept in <dir>/rabbitmq/password. Nodes carry an address for a name, so that no name needs to be resolved. PM_RABBITMQ_BIN
+# is where another version's programs are.
 
 PM_RABBITMQ_USER=${PM_RABBITMQ_USER:-position_manager}
+PM_RABBITMQ_BIN=${PM_RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
 pm_rabbitmq_port() { cat "$1/rabbitmq/port"; }
 pm_rabbitmq_password() { cat "$1/rabbitmq/password"; }
@@ -81,7 +83,7 @@ pm_rabbitmq_start() {
         setsid epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >"$HOME/epmd.log" 2>&1 &
         echo $! >"$HOME/epmd.pid"
         # Not by the wrapper in /usr/sbin, which becomes the user rabbitmq and writes to /var.
-        setsid /usr/lib/rabbitmq/bin/rabbitmq-server </dev/null >"$HOME/rabbitmq.log" 2>&1 &
+        setsid "$PM_RABBITMQ_BIN/rabbitmq-server" </dev/null >"$HOME/rabbitmq.log" 2>&1 &
         echo $! >"$HOME/starter.pid"
     )
     if ! pm_wait 180 pm_rabbitmq_has_decided "$dir" || ! pm_rabbitmq_is_listening "$dir"; then
@@ -102,7 +104,7 @@ pm_rabbitmq_stop() {
 pm_rabbitmq_ctl() {
     local dir=$1
     shift
-    (pm_rabbitmq_environment "$dir" && cd "$HOME" && /usr/lib/rabbitmq/bin/rabbitmqctl --longnames --quiet "$@")
+    (pm_rabbitmq_environment "$dir" && cd "$HOME" && "$PM_RABBITMQ_BIN/rabbitmqctl" --longnames --quiet "$@")
 }
 
 # pm_rabbitmq_purge <dir>: removes the stopped node with all its data.

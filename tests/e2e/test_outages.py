@@ -1,6 +1,7 @@
 """PostgreSQL and RabbitMQ are stopped and started again for good (contract §2.3, §2.5, §9). With servers of its own."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -18,8 +19,9 @@ def servers():
 
 def server(servers, command):
     sources = "; ".join(f". '{LIBRARY / part}.sh'" for part in ("packages", "process", "postgres", "rabbitmq"))
+    versions = {name: value for name, value in os.environ.items() if name in ("PM_POSTGRES_BIN", "PM_RABBITMQ_BIN")}
     subprocess.run(["bash", "-c", f"set -e; {sources}; {command}"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   env={"PM_RABBITMQ_USER": "guest", "PM_RABBITMQ_PASSWORD": "guest", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
+                   env={**versions, "PM_RABBITMQ_USER": "guest", "PM_RABBITMQ_PASSWORD": "guest", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
 
 
 def stop_postgres(servers):
