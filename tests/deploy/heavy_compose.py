@@ -8,6 +8,9 @@ the service (tests/e2e/recount.sql) and compared with the rows, digit for digit,
 The engine is started for this test, with all its data below one directory, and is gone afterwards. Official images cannot be
 pulled where no registry is reached: compose.stand-in.yml names local ones. PM_COMPOSE_DIRECTORY keeps engine and images
 between runs. Lines that start with "compose: " are figures for README.md.
+
+PM_COMPOSE_PICTURES=/somewhere lets the demo go on for PM_COMPOSE_MINUTES (10) and then keeps pictures of both dashboards there,
+as the stack's own Prometheus answers their queries; that needs the packages chromium, fonts-dejavu-core and pngquant.
 """
 
 import base64
@@ -28,7 +31,9 @@ from pathlib import Path
 
 import pika
 import pytest
+from observed import Asked, dashboards, filled_in, panels
 from recount_stream import Stream, encode
+from screenshots import draw
 from world import MARKET_QUEUE, ORDER_QUEUE, free_port, wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -138,6 +143,8 @@ class Stack:
         lines = path.read_text()
         for name, value in {"POSITION_MANAGER_PORT": free_port(), "RABBITMQ_PORT": free_port(),
                             "POSITION_MANAGER_RATE_LIMIT_ENABLED": "false",
+                            # So that the panels of the limit have something to show.
+                            "POSITION_MANAGER_PORTFOLIO_MAX_EXPOSURE_USDT": "150000",
                             # Nobody answers there: a test never asks a real exchange.
                             "POSITION_MANAGER_PRICE_API_URL": "http://127.0.0.1:9/v5/market/tickers"}.items():
             lines, count = re.subn(rf"(?m)^{name}=.*$", f"{name}={value}", lines)
@@ -375,6 +382,65 @@ def test_the_broker_has_the_queues_the_user_and_the_policy(stack):
     bounded = {name for name, policy in policies.items() if policy}
     assert bounded == {f"position-manager.{name}" for name in ("position_updated", "portfolio_updated", "position_snapshot_created")}
     assert set(policies) - bounded == {MARKET_QUEUE, ORDER_QUEUE, "position-manager.dead_letter"}
+
+
+class Callers(threading.Thread):
+    """What a few callers of the interface ask, until they are told to end."""
+
+    PATHS = ("/api/v1/portfolio", "/api/v1/positions", "/api/v1/positions/BTCUSDT", "/api/v1/portfolio/exposure", "/api/v1/positions/NOUSDT")
+
+    def __init__(self, stack):
+        super().__init__(daemon=True)
+        self.stack = stack
+        self.ending = threading.Event()
+
+    def run(self):
+        while not self.ending.wait(0.1):
+            for path in self.PATHS:
+                try:
+                    self.stack.service(path)
+                except OSError:  # an HTTP error too: nobody holds NOUSDT
+                    pass
+
+
+@pytest.fixture
+def callers(stack):
+    callers = Callers(stack)
+    callers.start()
+    yield
+    callers.ending.set()
+    callers.join(30)
+
+
+def lines_of(prometheus, panel, seconds):
+    """Every line of a panel, as the points of its last seconds."""
+    return [points for target in panel["targets"] for _, points in prometheus.query_range(filled_in(target["expr"]), seconds, 5)]
+
+
+# What stands still while all is well, and nothing else of the panels that draw lines.
+STILL = {"Refused, by reason", "Repeats", "Conflicts", "Discrepancies", "Connections lost", "Prices asked for", "Mailboxes between threads",
+         "File descriptors"}
+
+
+def test_figures_move_in_every_panel_of_both_dashboards(stack, callers):
+    """With the demo alone, as whoever tries it sees them. The stack's own Prometheus is asked what Grafana would ask it."""
+    prometheus, moved = Asked(stack.settings["PROMETHEUS_PORT"]), 0
+    for name, dashboard in dashboards(stack.clone).items():
+        for panel in panels(dashboard):
+            for target in panel["targets"]:
+                wait_until(lambda: [one for one in prometheus.query(filled_in(target["expr"])) if one[1] == one[1]], 90,  # noqa: B023
+                           f"something to show in {name}, {panel['title']}: {target['expr']}", 1)
+            if panel["type"] == "timeseries" and panel["title"] not in STILL:
+                wait_until(lambda: any(len({value for _, value in points}) > 1 for points in lines_of(prometheus, panel, 60)), 90,  # noqa: B023
+                           f"a line that moves in {name}, {panel['title']}", 1)
+                moved += 1
+    shown = sum(len(panels(dashboard)) for dashboard in dashboards(stack.clone).values())
+    say(f"dashboards: {shown} panels, each with something to show, and lines that move in {moved} of them")
+    assert moved > 20
+    if "PM_COMPOSE_PICTURES" in os.environ:
+        seconds = float(os.environ.get("PM_COMPOSE_MINUTES", "10")) * 60
+        time.sleep(seconds)
+        draw(prometheus, Path(os.environ["PM_COMPOSE_PICTURES"]).resolve(), seconds)
 
 
 def test_figures_move_and_prometheus_sees_them(stack, recorder):

@@ -76,11 +76,34 @@ def scraped_rabbitmq(servers):
         servers.erlang(f'rabbit_plugins:ensure("{enabled}").')
 
 
-class Prometheus:
+class Asked:
+    """A Prometheus that runs somewhere: what it answers."""
+
+    def __init__(self, port):
+        self.port = port
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+
+    def query(self, expression):
+        """The instant vector of an expression: [({label: value}, value)]."""
+        answer = self.http.get("/api/v1/query", params={"query": expression}).json()
+        assert answer["status"] == "success", (expression, answer)
+        if answer["data"]["resultType"] == "scalar":
+            return [({}, float(answer["data"]["result"][1]))]
+        return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
+
+    def query_range(self, expression, seconds, step):
+        """[({label: value}, [(time, value)])]"""
+        now = time.time()
+        answer = self.http.get("/api/v1/query_range", params={"query": expression, "start": now - seconds, "end": now, "step": step}).json()
+        assert answer["status"] == "success", (expression, answer)
+        return [(one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in answer["data"]["result"]]
+
+
+class Prometheus(Asked):
     """A private Prometheus with the shipped rules; targets is {job: "host:port"}."""
 
     def __init__(self, root, directory, targets, interval="1s"):
-        self.port = free_port()
+        super().__init__(free_port())
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         scrapes = []
@@ -92,7 +115,6 @@ class Prometheus:
             groups += [{**group, "interval": interval} for group in yaml.safe_load(file.read_text())["groups"]]
         (directory / "rules.yml").write_text(yaml.safe_dump({"groups": groups}))
         (directory / "prometheus.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "scrape_configs": scrapes}))
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
         self.process = None
 
     def start(self):
@@ -110,21 +132,6 @@ class Prometheus:
             return self.http.get("/-/ready").status_code == 200
         except httpx.TransportError:
             return False
-
-    def query(self, expression):
-        """The instant vector of an expression: [({label: value}, value)]."""
-        answer = self.http.get("/api/v1/query", params={"query": expression}).json()
-        assert answer["status"] == "success", (expression, answer)
-        if answer["data"]["resultType"] == "scalar":
-            return [({}, float(answer["data"]["result"][1]))]
-        return [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
-
-    def query_range(self, expression, seconds, step):
-        """[({label: value}, [(time, value)])]"""
-        now = time.time()
-        answer = self.http.get("/api/v1/query_range", params={"query": expression, "start": now - seconds, "end": now, "step": step}).json()
-        assert answer["status"] == "success", (expression, answer)
-        return [(one["metric"], [(float(at), float(value)) for at, value in one["values"]]) for one in answer["data"]["result"]]
 
     def stop(self):
         self.http.close()
