@@ -75,16 +75,17 @@ def market_event(asset, side, size, average, mark, mode="one-way"):
 
 def demo(channel, rate, seconds):
     """A few assets whose prices wander; fills at the price of the moment, and mark prices without a word about sizes."""
-    cent = decimal.Decimal("0.01")
-    prices = {"BTCUSDT": decimal.Decimal(64000), "ETHUSDT": decimal.Decimal(3100), "SOLUSDT": decimal.Decimal(150),
-              "XRPUSDT": decimal.Decimal("2.10"), "DOGEUSDT": decimal.Decimal("0.31")}
+    # With as many digits as an exchange quotes: the smallest step of a price is far below what it wanders in one.
+    prices = {asset: decimal.Decimal(price) for asset, price in (("BTCUSDT", "64000.00"), ("ETHUSDT", "3100.00"), ("SOLUSDT", "150.00"),
+                                                                 ("XRPUSDT", "2.1000"), ("DOGEUSDT", "0.31000"))}
     sent = 0
     started = time.monotonic()
     try:
         while seconds is None or time.monotonic() - started < seconds:
             asset = random.choice(list(prices))
             step = decimal.Decimal(random.randint(-15, 15)) / 10000
-            prices[asset] = max(cent, (prices[asset] * (1 + step)).quantize(cent))
+            tick = decimal.Decimal(1).scaleb(prices[asset].as_tuple().exponent)
+            prices[asset] = max(tick, (prices[asset] * (1 + step)).quantize(tick))
             if random.random() < 0.4:
                 quantity = (decimal.Decimal(random.randint(50, 2000)) / prices[asset]).quantize(decimal.Decimal("0.001"))
                 fee = (quantity * prices[asset] * decimal.Decimal("0.0006")).quantize(decimal.Decimal("0.00000001"))
