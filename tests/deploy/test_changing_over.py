@@ -29,7 +29,11 @@ def sql_of_the_page():
     return block.text
 
 
-@pytest.fixture
+def verify(world, service):
+    return subprocess.run([str(world.binary), "--verify"], env=service.environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
 def old_world(world):
     world.db.query(OLD_TABLES)
     return world
@@ -52,6 +56,34 @@ def test_changing_over_counts_each_part_of_an_open_order_once(old_world):
     service.expect("BTCUSDT", size="6.0", version=8)
     # The old one's size and average are those of the row: (3 × 100 + 340) ÷ 6.
     assert service.position("BTCUSDT")["average_entry_price"] == "106.66666667"
-    verified = subprocess.run([str(old_world.binary), "--verify"], env=service.environment, stdout=subprocess.PIPE, text=True)
+    verified = verify(old_world, service)
     assert verified.returncode == 0 and "all agree" in verified.stdout, verified.stdout
+    assert service.stop()[0] == 0
+
+
+# What a service that knows the older tables only goes on saying to them.
+OF_THE_OLD_ONE = """
+    insert into positions (asset, size, average_entry_price, realized_pnl) values ('ETHUSDT', 2, 10, 0);
+    update positions set size = size + 1, average_entry_price = 120, unrealized_pnl = 0, version = version + 1, last_updated = now()
+        where asset = 'BTCUSDT' and version = 8;
+"""
+
+
+def test_going_back_and_coming_forward_again_loses_nothing(old_world):
+    """After the test before: the older service writes to the tables as they are by now, and is followed by this one again."""
+    old_world.db.query(OF_THE_OLD_ONE)
+    assert (old_world.db.row("BTCUSDT")["size"], old_world.db.row("BTCUSDT")["version"]) == (7, 9)
+    # Its rows, and nothing else, are what the journal does not know.
+    service = old_world.service()
+    verified = verify(old_world, service)
+    assert verified.returncode == 1 and "BTCUSDT" in verified.stdout and "ETHUSDT" in verified.stdout, verified.stdout
+
+    service.start()
+    assert (service.position("BTCUSDT")["size"], service.position("BTCUSDT")["average_entry_price"]) == ("7.0", "120.00")
+    assert service.position("ETHUSDT")["size"] == "2.0"
+    verified = verify(old_world, service)
+    assert verified.returncode == 0 and "all agree" in verified.stdout, verified.stdout
+    old_world.broker.fill("BTCUSDT", "Sell", "7", "130")
+    assert service.expect("BTCUSDT", size="0.0")["realized_pnl"] == "70.00"
+    assert verify(old_world, service).returncode == 0
     assert service.stop()[0] == 0
