@@ -100,12 +100,15 @@ pm_rabbitmq_stop() {
     pm_process_stop "$1/rabbitmq/epmd.pid" "epmd" 5
 }
 
-# pm_rabbitmq_ctl <dir> <rabbitmqctl arguments…>
-pm_rabbitmq_ctl() {
-    local dir=$1
-    shift
-    (pm_rabbitmq_environment "$dir" && cd "$HOME" && "$PM_RABBITMQ_BIN/rabbitmqctl" --longnames --quiet "$@")
+# pm_rabbitmq_run <dir> <program> <arguments…>: one of the node's tools.
+pm_rabbitmq_run() {
+    local dir=$1 program=$2
+    shift 2
+    (pm_rabbitmq_environment "$dir" && cd "$HOME" && "$PM_RABBITMQ_BIN/$program" --longnames --quiet "$@")
 }
+
+# pm_rabbitmq_ctl <dir> <rabbitmqctl arguments…>
+pm_rabbitmq_ctl() { pm_rabbitmq_run "$1" rabbitmqctl "${@:2}"; }
 
 # pm_rabbitmq_purge <dir>: removes the stopped node with all its data.
 pm_rabbitmq_purge() { rm -rf "$1/rabbitmq"; }

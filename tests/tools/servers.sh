@@ -3,7 +3,7 @@
 #
 #   tests/tools/servers.sh start <dir>            starts both there and prints where they are, as NAME=value lines
 #   tests/tools/servers.sh stop <dir>             stops both and removes what they left
-#   tests/tools/servers.sh ctl <dir> <arguments>  rabbitmqctl of that node
+#   tests/tools/servers.sh ctl <dir> <arguments>  rabbitmqctl of that node; plugins: its rabbitmq-plugins
 #
 # Nothing of a test has to survive a power cut, so PostgreSQL runs without fsync here, unless PM_TEST_FSYNC is on.
 set -euo pipefail
@@ -61,5 +61,6 @@ case "${1:-}" in
 start) start "$2" ;;
 stop) stop "$2" ;;
 ctl) pm_rabbitmq_ctl "${@:2}" ;;
-*) pm_die "usage: servers.sh start|stop|ctl <dir>" ;;
+plugins) pm_rabbitmq_run "$2" rabbitmq-plugins "${@:3}" ;;
+*) pm_die "usage: servers.sh start|stop|ctl|plugins <dir>" ;;
 esac
