@@ -10,7 +10,9 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -265,11 +267,44 @@ def test_killed_or_hanging_it_comes_back_with_the_same_figures(container, settle
     assert (after["size"], after["version"]) == (before["size"], before["version"])
 
 
-def test_an_upgrade_keeps_the_settings_and_restarts_what_runs(container, settled, bare, package):
+class Filler(threading.Thread):
+    """Publishes fills of one unit, each until the broker has it, until it is told to end."""
+
+    def __init__(self, servers, vhost):
+        super().__init__(daemon=True)
+        self.broker = Broker(servers, vhost)
+        self.count = 0
+        self.ending = threading.Event()
+
+    def run(self):
+        while not self.ending.wait(0.005):
+            self.broker.fill("DEBUSDT", "Buy", "1", "100")
+            self.count += 1
+
+    def finish(self):
+        self.ending.set()
+        self.join(30)
+        assert not self.is_alive()
+        return self.count
+
+
+def test_an_upgrade_under_way_keeps_the_settings_and_loses_nothing(container, settled, servers, bare, package):
     text, pid = (bare.path / SETTINGS).read_text(), container.show("MainPID")
+    before = settled.get("/api/v1/positions/DEBUSDT").json()
     shutil.copy(package, bare.path / "var" / package.name)
+    filler = Filler(servers, settled.values["RABBITMQ_VHOST"])
+    filler.start()
+    wait_until(lambda: filler.count > 50, 30, "the stream")
     container.run("dpkg", "--install", f"/var/{package.name}")
     wait_until(lambda: container.show("MainPID") not in (pid, "0") and settled.is_healthy(), 60, "the new process", 0.2)
+    there = filler.count
+    wait_until(lambda: filler.count > there + 50, 30, "the stream after it")
+    count = filler.finish()
+    wanted = Decimal(before["size"]) + count
+    wait_until(lambda: Decimal(settled.get("/api/v1/positions/DEBUSDT").json()["size"]) >= wanted, 60, "every fill", 0.2)
+    after = settled.get("/api/v1/positions/DEBUSDT").json()
+    assert (Decimal(after["size"]), after["version"]) == (wanted, before["version"] + count)
+    print(f"package: upgraded under way, {count} fills meanwhile, each counted once")
     assert (bare.path / SETTINGS).read_text() == text
     (bare.path / "var" / package.name).unlink()
 
