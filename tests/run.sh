@@ -13,6 +13,7 @@
 #   tests/run.sh seeds               the simulator with fresh seeds for an hour (or PM_SEEDS_SECONDS)
 #   tests/run.sh compose             the image and the compose file on a Docker Engine of its own (tests/deploy/heavy_compose.py)
 #   tests/run.sh package             the package in a bare Debian (tests/deploy/heavy_package.py)
+#   tests/run.sh versions            against PostgreSQL 14, 16 and 17 and RabbitMQ 4 (tests/deploy/heavy_versions.py)
 #   tests/run.sh documents           the pages that build and start everything (tests/deploy/heavy_documents.py)
 #
 # The last line is "N passed, N failed"; the exit status is 0 only if something ran and nothing failed. Logs are kept in
@@ -83,10 +84,10 @@ parse_arguments() {
             kinds+=(faults)
             ;;
         big-tables) big_tables=yes ;;
-        compose | package | documents) heavy=$1 ;;
+        compose | package | documents | versions) heavy=$1 ;;
         planted | seeds) simulator=$1 ;;
         -h | --help)
-            sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         -*) pm_die "unknown option $1; see tests/run.sh --help" ;;
@@ -298,8 +299,9 @@ run_kinds() {
 
 parse_arguments "$@"
 pm_packages_need "${PM_PACKAGES_RUN[@]}" "${PM_PACKAGES_TEST[@]}"
-if [ "$heavy" = compose ]; then
-    pm_packages_need "${PM_PACKAGES_COMPOSE[@]}"
+if [ "$heavy" = compose ]; then pm_packages_need "${PM_PACKAGES_COMPOSE[@]}"; fi
+if [ "$heavy" = versions ]; then pm_packages_need debootstrap; fi
+if [ "$heavy" = compose ] || [ "$heavy" = versions ]; then
     command -v npm >/dev/null || pm_packages_need npm
 fi
 if [ "$heavy" = package ]; then pm_packages_need "${PM_PACKAGES_PACKAGE[@]}"; fi
