@@ -2,7 +2,8 @@
 
 PostgreSQL 14, 16 and 17 come from npm, as packages of the servers' own programs; RabbitMQ 4 is that of the next Debian, in a root
 made by debootstrap that shares /tmp, /proc and /dev with this one (so this needs root). Against each go all tests of the service
-from outside but the attacks, a storm of random kills, and the integration tests of the folder that speaks with it.
+from outside but the attacks, a storm of random kills, and the integration tests of the folder that speaks with it; against the broker
+also what it is told by the compose file and the pages, and what Prometheus is told by it.
 PM_VERSIONS names some of them ("postgres-17 rabbitmq-4"), PM_OTHER_ROOT a root with RabbitMQ 4 that is there already.
 """
 
@@ -104,5 +105,10 @@ def test_everything_holds_with_this_version_too(name, home, monkeypatch):
         started = time.monotonic()
         done = run("ctest", "--test-dir", "build", "-L", "^integration$", "-R", "storage" if name in POSTGRES else "amqp", cwd=ROOT, env=environment)
         tell(f"{words}: integration", done, started, r"\d+% tests passed.* out of \d+")
+        if name not in POSTGRES:
+            started = time.monotonic()
+            done = run(*pytests, "tests/deploy/test_compose.py", "tests/deploy/test_broker_commands.py", "tests/deploy/test_dashboards.py", cwd=ROOT,
+                       env=environment)
+            tell(f"{words}: definitions, rights, copies, its figures in the dashboards", done, started, r"(?m)^\d+ passed.*?(?= in )")
     started = time.monotonic()
     tell(f"{words}: random kills", run(*pytests, "tests/faults/test_storm.py", cwd=ROOT), started, r"(?m)^\d+ passed.*?(?= in )")
