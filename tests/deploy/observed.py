@@ -65,7 +65,7 @@ def scraped_rabbitmq(servers):
     """The port at which RabbitMQ tells its figures: for a while with the plugin on that the official image has on."""
     enabled = Path(servers.directory) / "rabbitmq" / "enabled_plugins"
     before, port = enabled.read_text(), free_port()
-    servers.erlang(f'application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}, {{ip, "127.0.0.1"}}]).')
+    servers.erlang(f'application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}, {{ip, "127.0.0.1"}}], [{{persistent, true}}]).')
     enabled.write_text("[rabbitmq_prometheus].\n")
     try:
         done = servers.erlang(f'rabbit_plugins:ensure("{enabled}").')
