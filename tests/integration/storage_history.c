@@ -227,7 +227,6 @@ Test(storage_history, reading_among_many_goes_by_the_index)
     history_rig_start(&rig);
     history_rig_until(&rig, "SELECT 1", 1, 1000);
     expect_status(HISTORY_SNAPSHOT_LIST, "BTCUSDT", STATUS_OK);
-    rig_execute(&rig.base, "SELECT pg_stat_force_next_flush()");
     bool is_fast = false;
     for (int tries = 0; tries < 5 && !is_fast; tries++) {
         const int64_t started_us = clock_steady_us();
