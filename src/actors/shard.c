@@ -290,7 +290,6 @@ void shard_check(const struct shard *shard)
             pm_assert(!work_is_idle(work));
             pm_assert(work->commit_in_flight || chain_is_empty(&work->in_flight));
             pm_assert(work->now.version >= work->base.version);
-            pm_assert(!work->announcing || shard->announcements != NULL);
         }
     }
     pm_assert(works == shard->work_count);

@@ -47,8 +47,8 @@ static void copy_queues(struct consumer *consumer, const struct consumer_setting
 }
 
 struct consumer *consumer_create(const struct consumer_settings *settings, struct board *board, struct mailbox *mailbox,
-                                 const struct consumer_route *shards, size_t shard_count, consumer_shard_fn *shard_of,
-                                 void *shard_of_context, struct consumer_route dead_letters)
+                                 const struct outlet *shards, size_t shard_count, consumer_shard_fn *shard_of,
+                                 void *shard_of_context, struct outlet dead_letters)
 {
     pm_assert(settings->prefetch > 0 && shard_count > 0);
     struct consumer *consumer = calloc(1, sizeof *consumer);

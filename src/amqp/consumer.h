@@ -18,6 +18,7 @@
 #include "broker.h"
 #include "decode.h"
 #include "mailbox.h"
+#include "message.h"
 
 struct consumer;
 
@@ -30,23 +31,18 @@ struct consumer_settings {
     const struct asset_pattern *assets;
 };
 
-/* Where deliveries of shard i go. */
-struct consumer_route {
-    struct mailbox *mailbox;
-    size_t lane; /* room for the whole prefetch */
-};
-
 /* The shard of an asset. Pure; thread: consumer's. */
 typedef size_t consumer_shard_fn(void *context, const char *asset);
 
 /*
  * mailbox: its own: lanes 0..shards-1 from the shards, lane `shards` from the publisher, each with room for the whole
- * prefetch. dead_letters: the publisher's lane for this sender, with room for the whole prefetch. Owns: the caller;
- * destroy after stop, when all deliveries are home or their holders are gone too.
+ * prefetch. shards: where deliveries of shard i go, dead_letters: where what is refused goes; lanes with room for the
+ * whole prefetch too, copied. Owns: the caller; destroy after stop, when all deliveries are home or their holders are
+ * gone too.
  */
 struct consumer *consumer_create(const struct consumer_settings *settings, struct board *board, struct mailbox *mailbox,
-                                 const struct consumer_route *shards, size_t shard_count, consumer_shard_fn *shard_of,
-                                 void *shard_of_context, struct consumer_route dead_letters);
+                                 const struct outlet *shards, size_t shard_count, consumer_shard_fn *shard_of,
+                                 void *shard_of_context, struct outlet dead_letters);
 void consumer_destroy(struct consumer *consumer);
 /* Starts its thread. Fails: STATUS_UNAVAILABLE if no thread can be had. */
 enum status consumer_start(struct consumer *consumer) PM_MUST_USE;

@@ -120,7 +120,7 @@ static void note_missing_identity(struct consumer *consumer, const struct delive
 
 static void send_off(struct consumer *consumer, struct delivery *delivery)
 {
-    const struct consumer_route *route = &consumer->dead_letters;
+    const struct outlet *route = &consumer->dead_letters;
     delivery->head.type = MESSAGE_DEAD_LETTER;
     if (delivery->refusal == STATUS_OK) {
         size_t shard = consumer->shard_of(consumer->shard_of_context, delivery->asset);

@@ -45,11 +45,11 @@ struct consumer {
     size_t queue_count;
     struct board *board;
     struct mailbox *mailbox;
-    struct consumer_route *shards;
+    struct outlet *shards;
     size_t shard_count;
     consumer_shard_fn *shard_of;
     void *shard_of_context;
-    struct consumer_route dead_letters;
+    struct outlet dead_letters;
 
     /* told by other threads */
     atomic_bool quiesce_asked;

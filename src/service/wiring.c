@@ -198,10 +198,10 @@ static void make_broker_actors(struct service *service)
                                      .heartbeat_s = HEARTBEAT_S,
                                      .queue_type = settings->queue_type};
     struct outlet homes[SETTINGS_SHARDS_MAX];
-    struct consumer_route routes[SETTINGS_SHARDS_MAX];
+    struct outlet routes[SETTINGS_SHARDS_MAX];
     for (size_t i = 0; i < service->shard_count; i++) {
         homes[i] = (struct outlet){service->shard_mailboxes[i], SHARD_LANE_PUBLISHER};
-        routes[i] = (struct consumer_route){service->shard_mailboxes[i], SHARD_LANE_CONSUMER};
+        routes[i] = (struct outlet){service->shard_mailboxes[i], SHARD_LANE_CONSUMER};
     }
     struct publisher_settings publisher = {
         .broker = broker, .window = (uint32_t)(ANNOUNCEMENTS_PER_SHARD * service->shard_count + OTHER_PUBLICATIONS)};
@@ -218,7 +218,7 @@ static void make_broker_actors(struct service *service)
                                          .assets = &settings->asset_pattern};
     service->consumer =
         consumer_create(&consumer, &service->board, service->consumer_mailbox, routes, service->shard_count, shard_of,
-                        service->directory, (struct consumer_route){service->publisher_mailbox, 0});
+                        service->directory, (struct outlet){service->publisher_mailbox, 0});
 }
 
 static void make_prices(struct service *service)

@@ -118,7 +118,7 @@ static void serve_lookups(struct committer *committer)
         if (request == NULL)
             continue;
         any = true;
-        for (struct delivery *delivery = request->deliveries; delivery != NULL; delivery = committer_next(delivery))
+        for (struct delivery *delivery = request->deliveries; delivery != NULL; delivery = delivery_next(delivery))
             asked_list_add(&committer->asked, delivery, NULL);
     }
     if (!any || (committer->asked.count > 0 && committer_ask(committer) != STATUS_OK))

@@ -214,8 +214,7 @@ enum status committer_ask_with_rows(struct committer *committer, size_t first, s
         struct group_member *member = &committer->members[i];
         if (member->state != state)
             continue;
-        for (struct delivery *delivery = member->item->deliveries; delivery != NULL;
-             delivery = committer_next(delivery))
+        for (struct delivery *delivery = member->item->deliveries; delivery != NULL; delivery = delivery_next(delivery))
             asked_list_add(&committer->asked, delivery, member);
     }
     return ask(committer, true, first, last, state);

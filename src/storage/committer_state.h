@@ -14,6 +14,7 @@
 
 #include "backoff.h"
 #include "binary_array.h"
+#include "chain.h"
 #include "committer.h"
 #include "instance.h"
 #include "message.h"
@@ -121,12 +122,6 @@ struct committer {
     struct binary_array find_orders[FIND_ORDER_PARAM_COUNT];
     struct binary_array find_rows[FIND_ROW_PARAM_COUNT];
 };
-
-/* The next of a chain of deliveries. */
-static inline struct delivery *committer_next(const struct delivery *delivery)
-{
-    return (struct delivery *)(void *)delivery->head.next;
-}
 
 /* Market events have neither identity nor order. */
 static inline bool committer_has_identity(const struct delivery *delivery)

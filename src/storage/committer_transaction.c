@@ -81,7 +81,7 @@ static void add_item(struct committer *committer, const struct commit_item *item
     position_params_add(item->insert ? &committer->inserts : &committer->updates, &item->row, item->expected_version);
     if (item->external.wanted)
         add_note(committer, &item->row, &item->external, NULL);
-    for (const struct delivery *delivery = item->deliveries; delivery != NULL; delivery = committer_next(delivery)) {
+    for (const struct delivery *delivery = item->deliveries; delivery != NULL; delivery = delivery_next(delivery)) {
         if (!delivery->journal.wanted)
             continue;
         add_note(committer, &item->row, &delivery->journal, delivery);

@@ -292,8 +292,8 @@ static inline void rig_make_actors(struct rig *rig, const struct rig_options *op
     rig->publisher_mailbox = mailbox_create("publisher", (uint32_t[]){prefetch, 4096, 4, 4}, 4);
     rig->aggregator_mailbox = mailbox_create("aggregator", (uint32_t[]){4}, 1);
     rig->history_mailbox = mailbox_create("history", (uint32_t[]){4}, 1);
-    const struct consumer_route shard_route = {.mailbox = rig->shard_mailbox, .lane = 0};
-    const struct consumer_route dead_letters = {.mailbox = rig->publisher_mailbox, .lane = 0};
+    const struct outlet shard_route = {.mailbox = rig->shard_mailbox, .lane = 0};
+    const struct outlet dead_letters = {.mailbox = rig->publisher_mailbox, .lane = 0};
     rig->consumer = consumer_create(&consumer_settings, &rig->board, rig->consumer_mailbox, &shard_route, 1,
                                     rig_shard_of, NULL, dead_letters);
     const struct outlet to_consumer = {.mailbox = rig->consumer_mailbox, .lane = 1};
