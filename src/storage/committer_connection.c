@@ -115,8 +115,10 @@ static enum status open_session(struct committer *committer)
 enum status committer_connect(struct committer *committer)
 {
     struct pg_connection *connection = &committer->connection;
-    if (committer->session.is_overtaken)
+    if (committer->session.is_overtaken) {
+        backoff_fail(&committer->backoff, 0, clock_steady_us());
         return STATUS_UNAVAILABLE;
+    }
     const int64_t began_us = clock_steady_us();
     enum status status = open_session(committer);
     const bool is_quiet = committer->is_quiet;

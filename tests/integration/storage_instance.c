@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "clock.h"
 #include "instance.h"
@@ -162,7 +163,10 @@ Test(storage_instance, whoever_was_overtaken_writes_nothing_more)
     const struct commit_item *item = rig_item(&rig, 0, &position);
     rig_send(&rig, 0);
     cr_assert(becomes(&rig.board.superseded, true, 30000));
+    (void)rig_receive(&rig, 300); /* what it still waited for */
+    const clock_t busy = clock();
     cr_assert_null(rig_receive(&rig, 500), "nothing is answered");
+    cr_assert_lt(clock() - busy, CLOCKS_PER_SEC / 10, "it waits for its end, and does not spin");
     cr_assert_not(atomic_load(&rig.board.database_connected));
     const int64_t started_us = clock_steady_us();
     committer_stop(rig.committer, 500);
