@@ -39,12 +39,26 @@ void history_close_lines(struct history *history)
     history->connected = false;
 }
 
+/*
+ * Connections that served are replaced at once. A server that lets us in, only to end them over what we ask (one that
+ * became read-only), is no reason to hurry.
+ */
+static void back_off_after_loss(struct history *history)
+{
+    const int64_t now_us = clock_steady_us(), stood_us = now_us - history->connected_at_us;
+    const bool is_first =
+        history->backoff.delay_ms == BACKOFF_FIRST_MS || stood_us >= (int64_t)BACKOFF_STEADY_MS * 1000;
+    backoff_fail(&history->backoff, stood_us, now_us);
+    if (is_first)
+        history->backoff.retry_at_us = now_us;
+}
+
 static void connection_failed(struct history *history, enum history_line line, const char *what)
 {
     struct pg_connection *connection = &history->lines[line];
     pg_close(connection);
     history->connected = false;
-    history->backoff.retry_at_us = clock_steady_us();
+    back_off_after_loss(history);
     LOG_EVENT(LOG_LEVEL_ERROR, "history_database_lost", NULL, log_text("during", what),
               log_text("sqlstate", connection->sqlstate), log_text("error", connection->error));
 }
@@ -141,7 +155,7 @@ static void connect_now(struct history *history)
     history->connecting = false;
     if (status == STATUS_OK) {
         history->connected = history->was_connected = true;
-        backoff_reset(&history->backoff);
+        history->connected_at_us = clock_steady_us();
         reminder_reset(&history->failures);
         free(history->insert_sql);
         history->insert_sql = NULL;

@@ -125,6 +125,7 @@ struct history {
     bool connected;  /* all of them */
     bool connecting; /* just now: whoever asks is told so, after a moment */
     int64_t connecting_since_us;
+    int64_t connected_at_us; /* the last time */
     struct backoff backoff;
     struct reminder failures; /* to connect, in a row */
     bool was_connected;       /* ever */

@@ -316,6 +316,33 @@ Test(storage_history, what_was_not_confirmed_is_announced_again_after_a_crash)
     }
 }
 
+/* What a server that became read-only refuses ends the connections each time. */
+Test(storage_history, server_that_turned_read_only_is_not_asked_without_a_pause)
+{
+    static const char count_sql[] = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+    char sql[160];
+    history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
+    rig.publisher_is_deaf = true;
+    history_rig_start(&rig);
+    take("BTCUSDT");
+    for (int i = 0; i < 6000 && mailbox_depth(rig.to_publisher, 0) < 1; i++)
+        history_rig_pump(&rig, 5);
+    snprintf(sql, sizeof sql, "ALTER DATABASE %s SET default_transaction_read_only = on", rig.base.database);
+    rig_execute(&rig.base, sql);
+    rig_execute(&rig.base, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                           "AND application_name = 'position-manager'");
+    rig.publisher_is_deaf = false;
+    const int before = number(count_sql);
+    for (int64_t until_us = clock_steady_us() + 4000000; clock_steady_us() < until_us;)
+        history_rig_pump(&rig, 50);
+    const int opened = number(count_sql) - before;
+    cr_expect_gt(opened, 6, "it goes on trying");
+    cr_expect_lt(opened, 60, "%d connections in four seconds", opened);
+    snprintf(sql, sizeof sql, "ALTER DATABASE %s RESET default_transaction_read_only", rig.base.database);
+    rig_execute(&rig.base, sql);
+    history_rig_until(&rig, "SELECT count(*) FROM position_manager_outbox", 0, 30000);
+}
+
 Test(storage_history, announcement_that_comes_home_unconfirmed_stays_in_the_table)
 {
     history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
