@@ -369,10 +369,11 @@ static enum status apply(struct pg_connection *connection)
         return STATUS_OK;
     }
     if (status == STATUS_INVALID && connection->sqlstate[0] != '\0') {
-        LOG_EVENT(LOG_LEVEL_ERROR, "migrations_failed", NULL, log_text("sqlstate", connection->sqlstate),
-                  log_text("reason", connection->error));
         if (is_passing_error(connection))
             status = STATUS_UNAVAILABLE;
+        /* What is tried again is told by whoever does so, with the same reason and not every time. */
+        LOG_EVENT(status == STATUS_UNAVAILABLE ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "migrations_failed", NULL,
+                  log_text("sqlstate", connection->sqlstate), log_text("reason", connection->error));
     }
     /* Where even this fails the connection is gone, and the transaction with it. */
     if (status == STATUS_INVALID || status == STATUS_UNAVAILABLE)

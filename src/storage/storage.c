@@ -139,7 +139,9 @@ enum status storage_prepare(const struct storage_settings *settings, struct boar
         const enum status status = prepare_once(&connection, board, load, context);
         if (status == STATUS_OK || status == STATUS_INVALID || status == STATUS_STOPPING)
             return status;
-        backoff_fail(&backoff, 0, began_us);
+        /* What the server refused may have waited for a lock, and others behind it: they are given their time. */
+        const bool is_refused = connection.sqlstate[0] != '\0';
+        backoff_fail(&backoff, 0, is_refused ? clock_steady_us() : began_us);
         const int64_t left_us = backoff_left_us(&backoff, clock_steady_us());
         const bool must_tell = reminder_must_tell(&failures, connection.error, clock_steady_us());
         LOG_EVENT(must_tell ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG, "database_not_ready", NULL,

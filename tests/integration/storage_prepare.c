@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "storage_rig.h"
 
@@ -157,4 +158,45 @@ Test(storage_prepare, waits_for_the_server_until_told_to_stop)
     cr_assert_not(atomic_load(&rig.board.database_connected));
     pthread_join(thread, NULL);
     proxy_stop(proxy);
+}
+
+static void *prepare(void *context)
+{
+    static enum status status;
+    status = rig_prepare(context, MIGRATIONS_APPLY);
+    return &status;
+}
+
+/* Who is behind an ALTER TABLE that waits for a lock has half a second between two of its tries. */
+Test(storage_prepare, others_have_their_time_between_two_tries_for_a_lock)
+{
+    enum { TRIES = 9, GROWING = 3, LOCK_WAIT_MS = 400, PAUSE_MS = 500 };
+    char database[128];
+    int64_t began_ms[TRIES] = {0};
+    pthread_t thread;
+    void *status;
+    rig_execute(&rig, "CREATE TABLE positions (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), asset text, mode text)");
+    snprintf(database, sizeof database, "host=%s port=%s user=%s dbname=%s", rig.settings.host, rig.settings.port,
+             rig.settings.user, rig.database);
+    PGconn *holder = PQconnectdb(database);
+    PQclear(PQexec(holder, "BEGIN; LOCK TABLE positions IN ACCESS SHARE MODE"));
+    cr_assert_eq(PQtransactionStatus(holder), PQTRANS_INTRANS);
+    cr_assert_eq(pthread_create(&thread, NULL, prepare, &rig), 0);
+    /* Each try has a connection of its own. */
+    for (int i = 0; i < TRIES;) {
+        PGresult *result = PQexec(rig.sql, "SELECT (extract(epoch FROM backend_start) * 1000)::bigint "
+                                           "FROM pg_stat_activity WHERE application_name = 'position-manager' AND "
+                                           "datname = current_database() AND wait_event_type = 'Lock'");
+        const int64_t at_ms = PQntuples(result) == 1 ? strtoll(PQgetvalue(result, 0, 0), NULL, 10) : 0;
+        PQclear(result);
+        if (at_ms != 0 && (i == 0 || at_ms != began_ms[i - 1]))
+            began_ms[i++] = at_ms;
+        poll(NULL, 0, 20);
+    }
+    PQfinish(holder);
+    pthread_join(thread, &status);
+    cr_expect_eq(*(enum status *)status, STATUS_OK);
+    for (int i = GROWING; i < TRIES; i++)
+        cr_expect_geq(began_ms[i] - began_ms[i - 1], LOCK_WAIT_MS + PAUSE_MS, "try %d after %d ms", i,
+                      (int)(began_ms[i] - began_ms[i - 1]));
 }
