@@ -147,18 +147,27 @@ enum status instance_begin(struct pg_connection *connection, int64_t *epoch)
 
 /* ---- a committer ---- */
 
-/* The server does not know yet that our last connection is gone. */
+/*
+ * The server does not know yet that our last connection is gone. A backend that is held up in a disk does not end as
+ * long as that lasts: nobody else has the tables, so that is no reason to give them up.
+ */
 static enum status end_own(struct pg_connection *connection, struct instance_session *session, bool *taken)
 {
     const struct pg_param params[] = {pg_text(session->pid), pg_text(session->since)};
-    LOG_EVENT(LOG_LEVEL_INFO, "instance_old_session_ended", NULL, log_text("pid", session->pid));
+    LOG_EVENT(session->is_own_ending ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "instance_old_session_ended", NULL,
+              log_text("pid", session->pid));
+    session->is_own_ending = true;
+    session->refused_since_us = 0;
     enum status status = pg_query(connection, end_sql, 2, params, NULL);
     for (int i = 0; i < OWN_END_TRIES && status == STATUS_OK && !*taken; i++) {
         status = pg_pause(connection, OWN_END_PAUSE_US);
         if (status == STATUS_OK)
             status = try_lock(connection, taken, session);
     }
-    return status;
+    if (status != STATUS_OK || *taken)
+        return status;
+    snprintf(connection->error, sizeof connection->error, "our old session still holds the tables");
+    return STATUS_UNAVAILABLE;
 }
 
 static enum status take_or_tell(struct pg_connection *connection, struct instance_session *session, bool *taken)
@@ -203,6 +212,7 @@ enum status instance_take(struct pg_connection *connection, struct instance_sess
         return status;
     if (taken) {
         session->refused_since_us = 0;
+        session->is_own_ending = false;
         return epoch == 0 ? STATUS_OK : compare_epochs(connection, session, epoch);
     }
     const int64_t now_us = clock_steady_us();

@@ -21,6 +21,7 @@ struct instance_session {
     char since[40];           /* when that process began: identifiers are used again */
     int64_t refused_since_us; /* steady; 0: not refused */
     bool is_overtaken;        /* for good */
+    bool is_own_ending;       /* an older session of its own has been told to, and has not ended yet */
 };
 
 /*
@@ -38,9 +39,10 @@ enum status instance_wait(struct pg_connection *connection) PM_MUST_USE;
 enum status instance_begin(struct pg_connection *connection, int64_t *epoch) PM_MUST_USE;
 
 /*
- * Takes the lock for a committer's new session. An older session of its own that the server still keeps is ended.
- * Fails: STATUS_UNAVAILABLE (another instance has it, or had it since: .is_overtaken once that is certain, which for a
- * lock that is held takes INSTANCE_PATIENCE_US of trying), or as pg_query().
+ * Takes the lock for a committer's new session. An older session of its own that the server still keeps is ended,
+ * however long that takes. Fails: STATUS_UNAVAILABLE (that session has not ended yet; or another instance has the lock,
+ * or had it since: .is_overtaken once that is certain, which for a lock that is held takes INSTANCE_PATIENCE_US of
+ * trying), or as pg_query().
  */
 enum status instance_take(struct pg_connection *connection, struct instance_session *session,
                           int64_t epoch) PM_MUST_USE;

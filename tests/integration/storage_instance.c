@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -173,6 +174,34 @@ Test(storage_instance, whoever_was_overtaken_writes_nothing_more)
     cr_assert_lt(clock_steady_us() - started_us, 4000000);
     cr_assert_eq(item->outcome, COMMIT_REDO);
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 1);
+}
+
+/* A backend in a disk that stands still takes no signal; nobody else has the tables all the while. */
+Test(storage_instance, own_old_session_that_does_not_end_is_waited_for)
+{
+    cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
+    struct proxy *proxy = proxy_start(&rig);
+    rig_start(&rig);
+    store_one();
+    const pid_t backend =
+        rig_number(&rig, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND "
+                         "database = (SELECT oid FROM pg_database WHERE datname = current_database())");
+    cr_assert_gt(backend, 1);
+    cr_assert_eq(kill(backend, SIGSTOP), 0);
+    proxy_set(proxy, PROXY_REFUSE);
+    const struct position position = rig_position("ETHUSDT", POSITION_MODE_ONE_WAY, 0);
+    const struct commit_item *item = rig_item(&rig, 0, &position);
+    rig_send(&rig, 0);
+    const struct message *early = rig_receive(&rig, 200);
+    proxy_set(proxy, PROXY_OPEN);
+    const bool is_given_up = becomes(&rig.board.superseded, true, INSTANCE_PATIENCE_US / 1000 + 3000);
+    cr_expect_eq(kill(backend, SIGCONT), 0);
+    cr_assert_null(early);
+    cr_assert_not(is_given_up);
+    cr_assert_not_null(rig_receive(&rig, 30000));
+    cr_expect_eq(item->outcome, COMMIT_DONE);
+    rig_stop(&rig);
+    proxy_stop(proxy);
 }
 
 Test(storage_instance, tables_that_another_holds_are_given_up_after_a_while)
