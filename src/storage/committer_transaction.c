@@ -326,6 +326,13 @@ static void tell_refusal(struct committer *committer)
               log_text("sqlstate", connection->sqlstate), log_text("reason", connection->error));
 }
 
+static void tell_end_of_refusals(struct committer *committer)
+{
+    if (committer->refusals.count > 0)
+        LOG_EVENT(LOG_LEVEL_INFO, "commits_resumed", NULL, log_int("refusals", committer->refusals.count));
+    reminder_reset(&committer->refusals);
+}
+
 static enum attempt after_refusal(struct committer *committer)
 {
     struct pg_connection *connection = &committer->connection;
@@ -407,7 +414,7 @@ enum attempt committer_attempt(struct committer *committer, size_t first, size_t
     if (outcome != ATTEMPT_DONE)
         return outcome;
     committer_reset_back_off(committer);
-    reminder_reset(&committer->refusals);
+    tell_end_of_refusals(committer);
     metric_add(METRIC_COMMITS, 1);
     histogram_observe(HISTOGRAM_COMMIT_SECONDS, (uint64_t)(clock_steady_us() - started_us));
     histogram_observe(HISTOGRAM_COMMIT_ROWS,

@@ -81,6 +81,10 @@ class ReadOnly(Setting):
         events = [line["event"] for line in self.told()[self.lines:]]
         assert "commit_failed" in events and len(events) <= 8, events
 
+    def mend(self):
+        super().mend()
+        assert [line["event"] for line in self.scene.service.log()].count("commits_resumed") == 1
+
 
 class StatementTimeout(Setting):
     name = "statement_timeout"
