@@ -169,7 +169,13 @@ class Service:
         self.pid = self.process.pid
 
     def get(self, path):
-        """(status, body), over one connection that stays."""
+        """(status, body), over one connection that stays; (0, b"") where nobody answers."""
+        is_new = self.connection is None
+        answer = self.try_get(path)
+        # The service ends connections that were idle for ten seconds.
+        return answer if answer[0] or is_new else self.try_get(path)
+
+    def try_get(self, path):
         import ssl
         try:
             if self.connection is None:
