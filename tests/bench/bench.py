@@ -65,6 +65,15 @@ def line_of(row):
 HEAD = f"{'what':<52} {'median':>10} {'ceiling':>10} {'unit':<10} {'ratio':>6} {'wanted':<8}"
 
 
+def autogroup():
+    """Whether the kernel shares the processors by session: then the broker, with most to do, gets no more than the others."""
+    try:
+        with open("/proc/sys/kernel/sched_autogroup_enabled", encoding="ascii") as source:
+            return source.read().strip() == "1"
+    except OSError:
+        return False
+
+
 def main():
     names = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     if "--list" in sys.argv:
@@ -95,7 +104,7 @@ def main():
     with open(f"{world.build}/bench.json", "w", encoding="utf-8") as out:
         json.dump({"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "revision": os.environ.get("BENCH_REVISION"),
                    "cores": CORES, "kernel": platform.release(), "quick": report.quick, "failed": failed,
-                   "load_average": os.getloadavg(), "rows": report.rows}, out, indent=1)
+                   "sched_autogroup": autogroup(), "load_average": os.getloadavg(), "rows": report.rows}, out, indent=1)
         out.write("\n")
     missed = [row["name"] for row in report.rows if row.get("reached") is False]
     print(f"\n{len(report.rows)} rows, {len(missed)} missed{': ' + ', '.join(missed) if missed else ''}")
