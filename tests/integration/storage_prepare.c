@@ -171,14 +171,14 @@ static void *prepare(void *context)
 Test(storage_prepare, others_have_their_time_between_two_tries_for_a_lock)
 {
     enum { TRIES = 9, GROWING = 3, LOCK_WAIT_MS = 400, PAUSE_MS = 500 };
-    char database[128];
     int64_t began_ms[TRIES] = {0};
     pthread_t thread;
     void *status;
     rig_execute(&rig, "CREATE TABLE positions (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), asset text, mode text)");
-    snprintf(database, sizeof database, "host=%s port=%s user=%s dbname=%s", rig.settings.host, rig.settings.port,
-             rig.settings.user, rig.database);
-    PGconn *holder = PQconnectdb(database);
+    PGconn *holder = PQconnectdbParams((const char *const[]){"host", "port", "user", "password", "dbname", NULL},
+                                       (const char *const[]){rig.settings.host, rig.settings.port, rig.settings.user,
+                                                             rig.settings.password, rig.database, NULL},
+                                       0);
     PQclear(PQexec(holder, "BEGIN; LOCK TABLE positions IN ACCESS SHARE MODE"));
     cr_assert_eq(PQtransactionStatus(holder), PQTRANS_INTRANS);
     cr_assert_eq(pthread_create(&thread, NULL, prepare, &rig), 0);
