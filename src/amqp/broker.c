@@ -201,9 +201,8 @@ enum status broker_link_open(struct broker_link *link, const struct broker_setti
         return STATUS_UNAVAILABLE;
     }
     frames_reset(&link->out, (size_t)frame_len_max);
-    link->heard_at_us = now_us;
     link->spoke_at_us = now_us;
-    broker_link_excuse(link, now_us);
+    broker_link_listen_from(link, now_us);
     return STATUS_OK;
 }
 
@@ -279,6 +278,12 @@ void broker_link_excuse(struct broker_link *link, int64_t now_us)
     link->told_at_us = now_us;
     link->asked_at_us = 0;
     link->has_told = false;
+}
+
+void broker_link_listen_from(struct broker_link *link, int64_t now_us)
+{
+    link->heard_at_us = now_us;
+    broker_link_excuse(link, now_us);
 }
 
 /* Any frame shows that the broker works; its heartbeats come even from one that takes nothing in. */

@@ -87,6 +87,8 @@ int64_t broker_link_due_us(const struct broker_link *link);
 
 /* The broker need not answer now: it blocks us, or we do not read. Instead of being asked. */
 void broker_link_excuse(struct broker_link *link, int64_t now_us);
+/* Nothing was read until now, so silence counts from now: that of its heartbeats too. */
+void broker_link_listen_from(struct broker_link *link, int64_t now_us);
 /* Whether the broker has become silent, or answers again, since this was last asked; logs it then. role: a literal. */
 bool broker_link_silence_changed(struct broker_link *link, const char *role, int64_t now_us);
 

@@ -136,8 +136,7 @@ static void serve_connection(struct consumer *consumer)
             consumer_fail(consumer);
             return;
         }
-        link->heard_at_us = consumer->now_us;
-        broker_link_excuse(link, consumer->now_us);
+        broker_link_listen_from(link, consumer->now_us);
     }
     consumer_read(consumer);
     if (!broker_link_is_open(link))

@@ -84,8 +84,7 @@ void consumer_connect(struct consumer *consumer)
         return;
     }
     consumer->now_us = clock_steady_us();
-    link->heard_at_us = consumer->now_us;
-    broker_link_excuse(link, consumer->now_us);
+    broker_link_listen_from(link, consumer->now_us);
     reminder_reset(&consumer->failures);
     consumer->generation++;
     consumer->is_consuming = true;

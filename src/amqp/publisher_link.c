@@ -36,8 +36,7 @@ void publisher_connect(struct publisher *publisher)
         return;
     }
     publisher->now_us = clock_steady_us();
-    link->heard_at_us = publisher->now_us;
-    broker_link_excuse(link, publisher->now_us);
+    broker_link_listen_from(link, publisher->now_us);
     reminder_reset(&publisher->failures);
     publisher->generation++;
     publisher->is_ready = true;

@@ -5,7 +5,7 @@
  *   bench_commit <connection string> <positions a transaction> <entries a transaction> <seconds>
  *
  * The tables have to be there (the service makes them), with at least as many positions. Prints one JSON object.
- * The statements are those of storage/committer_connection.c and storage/position_sql.c; a change there belongs here.
+ * The update is the one that storage/position_sql.c makes for a table of ours; a change there belongs here.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,26 +17,9 @@
 
 #include <libpq-fe.h>
 
+#include "committer_sql.h"
+
 enum { SAMPLES_MAX = 1000000, FORMAT_LEN = 128, ID_LEN = 36 };
-
-static const char journal_sql[] =
-    "INSERT INTO position_manager_journal (position_id, asset, mode, version, source, identity, fingerprint, order_id, "
-    "quantity, price, fees, at, size, average_entry_price, realized_pnl, fees_paid, long_size, short_size, "
-    "long_avg_price, short_avg_price) "
-    "SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::integer[]), unnest($5::text[]), "
-    "unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::numeric[]), unnest($10::numeric[]), "
-    "unnest($11::numeric[]), unnest($12::timestamp[]), unnest($13::numeric[]), unnest($14::numeric[]), "
-    "unnest($15::numeric[]), unnest($16::numeric[]), unnest($17::numeric[]), unnest($18::numeric[]), "
-    "unnest($19::numeric[]), unnest($20::numeric[]) ON CONFLICT (identity) DO NOTHING";
-
-static const char orders_sql[] =
-    "INSERT INTO position_manager_orders AS o (order_id, asset, mode, filled_quantity, notional, fees, updated_at) "
-    "SELECT order_id, asset, mode, sum(filled), sum(notional), sum(fees), now() AT TIME ZONE 'UTC' "
-    "FROM (SELECT unnest($1::text[]) AS order_id, unnest($2::text[]) AS asset, unnest($3::text[]) AS mode, "
-    "unnest($4::numeric[]) AS filled, unnest($5::numeric[]) AS notional, unnest($6::numeric[]) AS fees) AS u "
-    "GROUP BY order_id, asset, mode ORDER BY order_id, asset, mode "
-    "ON CONFLICT (order_id, asset, mode) DO UPDATE SET filled_quantity = o.filled_quantity + excluded.filled_quantity, "
-    "notional = o.notional + excluded.notional, fees = o.fees + excluded.fees, updated_at = excluded.updated_at";
 
 static const char update_sql[] =
     "UPDATE positions AS p SET size = u.size, average_entry_price = u.average_entry_price, current_price = "
