@@ -167,10 +167,11 @@ static void *prepare(void *context)
     return &status;
 }
 
-/* Who is behind an ALTER TABLE that waits for a lock has half a second between two of its tries. */
+/* Who is behind an ALTER TABLE that waits for a lock has half a second between two of its tries, once the back-off has
+ * grown: the first four pauses are 100, 200, 400 and 500 ms at least. */
 Test(storage_prepare, others_have_their_time_between_two_tries_for_a_lock)
 {
-    enum { TRIES = 9, GROWING = 3, LOCK_WAIT_MS = 400, PAUSE_MS = 500 };
+    enum { TRIES = 9, GROWING = 4, LOCK_WAIT_MS = 400, PAUSE_MS = 500 };
     int64_t began_ms[TRIES] = {0};
     pthread_t thread;
     void *status;
