@@ -292,6 +292,7 @@ void committer_destroy(struct committer *committer)
     pm_assert(!committer->started);
     free_arrays(committer->journal, JOURNAL_PARAM_COUNT);
     free_arrays(committer->orders, ORDER_PARAM_COUNT);
+    order_sums_free(&committer->order_sums);
     free_arrays(&committer->find_identities, 1);
     free_arrays(committer->find_orders, FIND_ORDER_PARAM_COUNT);
     free_arrays(committer->find_rows, FIND_ROW_PARAM_COUNT);

@@ -41,6 +41,7 @@ static enum status prepare_statements(struct committer *committer)
         {"xid", xid_sql},
         {"xid_status", "SELECT pg_xact_status($1::text::xid8)"},
         {"journal", journal_sql},
+        {"journal_new", journal_new_sql},
         {"orders", orders_sql},
         {"update", committer->sql.update},
         {"insert", committer->sql.insert},

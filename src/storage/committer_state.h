@@ -18,6 +18,7 @@
 #include "committer.h"
 #include "instance.h"
 #include "message.h"
+#include "order_sums.h"
 #include "pg.h"
 #include "position_rows.h"
 
@@ -108,9 +109,12 @@ struct committer {
     size_t suspect_count;
     size_t lock_failures; /* in this group */
     bool has_stale_statements;
+    int64_t repeats_until_us; /* steady: until then entries may be in the journal already, though nobody says so */
 
     /* the transaction's parameters */
     struct binary_array journal[JOURNAL_PARAM_COUNT];
+    bool may_repeat; /* some of them may be there already: the statement leaves those out */
+    struct order_sums order_sums;
     struct binary_array orders[ORDER_PARAM_COUNT];
     struct position_params updates;
     struct position_params inserts;

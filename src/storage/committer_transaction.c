@@ -13,7 +13,11 @@
 #include "log.h"
 #include "metrics.h"
 
-enum { STATUS_PAUSE_US = 50000, WORD_SIZE = 24 };
+enum {
+    STATUS_PAUSE_US = 50000,
+    WORD_SIZE = 24,
+    REPEATS_US = 60000000, /* so long after a repeat that no flag told of, others are expected */
+};
 
 /* ---- parameters ---- */
 
@@ -65,15 +69,18 @@ static void add_note(struct committer *committer, const struct position *row, co
         binary_array_decimal(array++, after[i]);
 }
 
-static void add_order(struct committer *committer, const struct delivery *delivery)
+static void add_orders(struct committer *committer)
 {
-    struct binary_array *array = committer->orders;
-    binary_array_text(array++, delivery->order_key);
-    binary_array_text(array++, delivery->asset);
-    binary_array_text(array++, position_mode_word((enum position_mode)delivery->said.execution.mode));
-    binary_array_decimal(array++, delivery->fill.quantity);
-    binary_array_wide(array++, delivery->fill.notional);
-    binary_array_decimal(array++, delivery->fill.fees);
+    for (size_t i = 0; i < committer->order_sums.count; i++) {
+        const struct order_sum *sum = &committer->order_sums.entries[i];
+        struct binary_array *array = committer->orders;
+        binary_array_text(array++, sum->first->order_key);
+        binary_array_text(array++, sum->first->asset);
+        binary_array_text(array++, position_mode_word((enum position_mode)sum->first->said.execution.mode));
+        binary_array_decimal(array++, sum->total.filled);
+        binary_array_wide(array++, sum->total.notional);
+        binary_array_decimal(array++, sum->total.fees);
+    }
 }
 
 static void add_item(struct committer *committer, const struct commit_item *item)
@@ -85,8 +92,9 @@ static void add_item(struct committer *committer, const struct commit_item *item
         if (!delivery->journal.wanted)
             continue;
         add_note(committer, &item->row, &delivery->journal, delivery);
+        committer->may_repeat |= delivery->redelivered;
         if (committer_has_order(delivery))
-            add_order(committer, delivery);
+            order_sums_add(&committer->order_sums, delivery);
     }
 }
 
@@ -96,12 +104,15 @@ static void collect_parameters(struct committer *committer, size_t first, size_t
         binary_array_clear(&committer->journal[i], journal_types[i]);
     for (size_t i = 0; i < ORDER_PARAM_COUNT; i++)
         binary_array_clear(&committer->orders[i], order_types[i]);
+    order_sums_clear(&committer->order_sums);
+    committer->may_repeat = clock_steady_us() < committer->repeats_until_us;
     position_params_clear(&committer->updates);
     position_params_clear(&committer->inserts);
     for (size_t i = first; i < last; i++) {
         if (committer->members[i].state == MEMBER_TODO)
             add_item(committer, committer->members[i].item);
     }
+    add_orders(committer);
 }
 
 /* ---- the statements before COMMIT ---- */
@@ -136,7 +147,8 @@ static enum status send_statements(struct committer *committer, const char *lock
     if (status == STATUS_OK)
         status = pg_send(connection, "xid", 1, xid_params);
     if (status == STATUS_OK && committer->journal[0].count > 0)
-        status = send_arrays(committer, "journal", committer->journal, JOURNAL_PARAM_COUNT);
+        status = send_arrays(committer, committer->may_repeat ? "journal_new" : "journal", committer->journal,
+                             JOURNAL_PARAM_COUNT);
     if (status == STATUS_OK && committer->orders[0].count > 0)
         status = send_arrays(committer, "orders", committer->orders, ORDER_PARAM_COUNT);
     if (status == STATUS_OK && position_params_count(&committer->updates) > 0)
@@ -173,7 +185,6 @@ static enum status receive_answers(struct committer *committer, bool *all_writte
     PQclear(result);
     *all_written = true;
     status = receive_count(committer, committer->journal[0].count, all_written);
-    /* Several events of one order are one row: its count says nothing. */
     if (status == STATUS_OK)
         status = receive_count(committer, committer->orders[0].count, NULL);
     if (status == STATUS_OK)
@@ -353,6 +364,18 @@ static enum attempt after_refusal(struct committer *committer)
     return ATTEMPT_AGAIN;
 }
 
+/*
+ * An identity is there of which no flag said so: what is in the way is found out like any mismatch. From here on and
+ * for a while the journal's statement leaves such entries out, so that the server's log has one error, not one each.
+ */
+static bool is_unexpected_repeat(struct committer *committer, enum status status)
+{
+    if (status != STATUS_INVALID || committer->may_repeat || !pg_error_is(&committer->connection, "23505"))
+        return false;
+    committer->repeats_until_us = clock_steady_us() + REPEATS_US;
+    return true;
+}
+
 /* status: anything but STATUS_OK, before COMMIT was sent. */
 static enum attempt after_failure(struct committer *committer, enum status status)
 {
@@ -403,6 +426,10 @@ enum attempt committer_attempt(struct committer *committer, size_t first, size_t
     FAIL_POINT(FAIL_POINT_STATEMENTS_SENT, PQsocket(committer->connection.conn));
     if (status == STATUS_OK)
         status = receive_answers(committer, &all_written);
+    if (is_unexpected_repeat(committer, status)) {
+        all_written = false;
+        status = STATUS_OK;
+    }
     if (status != STATUS_OK)
         return after_failure(committer, status);
     if (!all_written) {

@@ -62,7 +62,7 @@ static const char *const journal_values[] = {"i",
                                              "=NULL",
                                              "=NULL",
                                              "=NULL"};
-static const char *const order_values[] = {"o", "a", "=one-way", "=0.25000000", "=12500.03125000", "=0.01250000"};
+static const char *const order_values[] = {"t", "a", "=one-way", "=0.25000000", "=12500.03125000", "=0.01250000"};
 static const char *const update_values[] = {"i",
                                             "a",
                                             "=one-way",
@@ -123,6 +123,25 @@ static void require(PGconn *conn, PGresult *result)
     PQclear(result);
 }
 
+/* Four entries of a position are one order. */
+static size_t order_of(const struct bench *bench, size_t entry)
+{
+    return entry % bench->positions + entry / bench->positions / 4 * bench->positions;
+}
+
+static size_t order_count(const struct bench *bench)
+{
+    size_t count = 0;
+    for (size_t entry = 0; entry < bench->entries; entry++)
+        count = order_of(bench, entry) >= count ? order_of(bench, entry) + 1 : count;
+    return count;
+}
+
+static int put_order(const struct bench *bench, char *out, size_t order)
+{
+    return snprintf(out, FORMAT_LEN, "order-%d-%llu-%zu", (int)getpid(), (unsigned long long)bench->round, order);
+}
+
 static int put_value(const struct bench *bench, char *out, const char *what, size_t row)
 {
     size_t position = row % bench->positions;
@@ -138,8 +157,9 @@ static int put_value(const struct bench *bench, char *out, const char *what, siz
     case 'n':
         return snprintf(out, FORMAT_LEN, "bench-%d-%llu-%zu", (int)getpid(), (unsigned long long)bench->round, row);
     case 'o':
-        return snprintf(out, FORMAT_LEN, "order-%d-%llu-%zu", (int)getpid(), (unsigned long long)bench->round,
-                        row % bench->positions + row / bench->positions / 4 * bench->positions);
+        return put_order(bench, out, order_of(bench, row));
+    case 't':
+        return put_order(bench, out, row);
     default:
         return snprintf(out, FORMAT_LEN, "\"%s\"", what + 1);
     }
@@ -174,7 +194,7 @@ static void commit_once(struct bench *bench)
         die("cannot send", bench->conn);
     if (bench->entries > 0) {
         send_rows(bench, "journal", journal_values, JOURNAL_COUNT, bench->entries);
-        send_rows(bench, "orders", order_values, ORDER_COUNT, bench->entries);
+        send_rows(bench, "orders", order_values, ORDER_COUNT, order_count(bench));
     }
     send_rows(bench, "update", update_values, UPDATE_COUNT, bench->positions);
     if (PQsendQueryPrepared(bench->conn, "commit", 0, NULL, NULL, NULL, 0) != 1 || PQpipelineSync(bench->conn) != 1)

@@ -143,6 +143,66 @@ Test(storage_committer, repeats_are_marked_and_hold_nobody_up)
     cr_assert_eq(rig_number(&rig, "SELECT version FROM positions WHERE asset = 'BTCUSDT'"), moved.version);
 }
 
+/* Which of the two statements wrote each journal entry, oldest first: "new" leaves out what is there already. */
+static void watch_journal(void)
+{
+    rig_execute(&rig, "CREATE TABLE watched (id serial, leaves_out boolean)");
+    rig_execute(&rig, "CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                      "INSERT INTO watched (leaves_out) VALUES (current_query() LIKE '%ON CONFLICT%'); "
+                      "RETURN NULL; END $$");
+    rig_execute(&rig, "CREATE TRIGGER watch AFTER INSERT ON position_manager_journal "
+                      "FOR EACH STATEMENT EXECUTE FUNCTION watch()");
+}
+
+static const char *watched(void)
+{
+    return rig_value(&rig,
+                     "SELECT string_agg(CASE WHEN leaves_out THEN 'new' ELSE 'all' END, ' ' ORDER BY id) FROM watched");
+}
+
+/* The cheaper statement makes an error in the server's log of a repeat: it is used where none is expected. */
+Test(storage_committer, a_repeat_that_the_broker_tells_of_is_no_error_in_the_servers_log)
+{
+    struct position btc = store("BTCUSDT", POSITION_MODE_ONE_WAY);
+    const int64_t rollbacks = metric_value(METRIC_COMMIT_ROLLBACKS);
+    watch_journal();
+    for (int i = 0; i < 3; i++) {
+        struct commit_item *item = rig_item(&rig, 0, &btc);
+        char identity[8];
+        snprintf(identity, sizeof identity, "x:%d", i);
+        rig_execution(&rig, item, identity, 1, "o")->redelivered = i == 1;
+        rig_commit(&rig, 0);
+        cr_assert_eq(item->outcome, COMMIT_DONE);
+        btc = item->row;
+        rig_clear(&rig);
+    }
+    cr_assert_str_eq(watched(), "all new all");
+    cr_assert_eq(metric_value(METRIC_COMMIT_ROLLBACKS), rollbacks);
+}
+
+Test(storage_committer, after_a_repeat_that_nobody_told_of_more_are_expected)
+{
+    struct position btc = store("BTCUSDT", POSITION_MODE_ONE_WAY);
+    const struct position eth = store("ETHUSDT", POSITION_MODE_ONE_WAY);
+    struct commit_item *item = rig_item(&rig, 0, &btc);
+    rig_execution(&rig, item, "x:1", 42, "o");
+    rig_commit(&rig, 0);
+    btc = item->row;
+    rig_clear(&rig);
+    watch_journal();
+    struct commit_item *repeating = rig_item(&rig, 0, &btc), *healthy = rig_item(&rig, 0, &eth);
+    rig_execution(&rig, repeating, "x:1", 42, "o");
+    rig_execution(&rig, healthy, "x:2", 1, NULL);
+    rig_commit(&rig, 0);
+    cr_assert_eq(healthy->outcome, COMMIT_DONE);
+    cr_assert_eq(repeating->outcome, COMMIT_REDO);
+    rig_clear(&rig);
+    rig_execution(&rig, rig_item(&rig, 0, &btc), "x:3", 1, NULL);
+    rig_commit(&rig, 0);
+    cr_assert_str_eq(watched(), "new new");
+    cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM position_manager_journal WHERE identity IS NOT NULL"), 3);
+}
+
 Test(storage_committer, one_identity_in_two_items_is_counted_once)
 {
     const struct position btc = rig_position("BTCUSDT", POSITION_MODE_ONE_WAY, 0),
