@@ -17,7 +17,7 @@
     "unnest($15::numeric[]), unnest($16::numeric[]), unnest($17::numeric[]), unnest($18::numeric[]), "                 \
     "unnest($19::numeric[]), unnest($20::numeric[])"
 
-/* Fails where an identity is there: a seventh cheaper than the other, and an error in the server's log. */
+/* Fails where an identity is there, with an error in the server's log; a seventh cheaper than the other. */
 static const char journal_sql[] = JOURNAL_SQL;
 /* Leaves out entries whose identity is there. */
 static const char journal_new_sql[] = JOURNAL_SQL " ON CONFLICT (identity) DO NOTHING";

@@ -109,11 +109,11 @@ struct committer {
     size_t suspect_count;
     size_t lock_failures; /* in this group */
     bool has_stale_statements;
-    int64_t repeats_until_us; /* steady: until then entries may be in the journal already, though nobody says so */
+    int64_t repeats_until_us; /* steady: until then entries may be in the journal already, though none is marked */
 
     /* the transaction's parameters */
     struct binary_array journal[JOURNAL_PARAM_COUNT];
-    bool may_repeat; /* some of them may be there already: the statement leaves those out */
+    bool may_repeat; /* some of them may be there already: the statement is the one that leaves those out */
     struct order_sums order_sums;
     struct binary_array orders[ORDER_PARAM_COUNT];
     struct position_params updates;

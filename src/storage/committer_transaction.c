@@ -364,18 +364,6 @@ static enum attempt after_refusal(struct committer *committer)
     return ATTEMPT_AGAIN;
 }
 
-/*
- * An identity is there of which no flag said so: what is in the way is found out like any mismatch. From here on and
- * for a while the journal's statement leaves such entries out, so that the server's log has one error, not one each.
- */
-static bool is_unexpected_repeat(struct committer *committer, enum status status)
-{
-    if (status != STATUS_INVALID || committer->may_repeat || !pg_error_is(&committer->connection, "23505"))
-        return false;
-    committer->repeats_until_us = clock_steady_us() + REPEATS_US;
-    return true;
-}
-
 /* status: anything but STATUS_OK, before COMMIT was sent. */
 static enum attempt after_failure(struct committer *committer, enum status status)
 {
@@ -385,6 +373,20 @@ static enum attempt after_failure(struct committer *committer, enum status statu
     if (status == STATUS_STOPPING || committer_back_off(committer) != STATUS_OK)
         return ATTEMPT_STOPPING;
     return ATTEMPT_AGAIN;
+}
+
+/* What is in the way is found out by asking. */
+static enum attempt after_mismatch(struct committer *committer)
+{
+    metric_add(METRIC_COMMIT_ROLLBACKS, 1);
+    const enum status status = roll_back(committer);
+    return status == STATUS_OK ? ATTEMPT_MISMATCH : after_failure(committer, status);
+}
+
+/* The server refused an entry whose identity is there, though nobody had said that it might be. */
+static bool is_unexpected_repeat(const struct committer *committer)
+{
+    return !committer->may_repeat && pg_error_is(&committer->connection, "23505");
 }
 
 static enum attempt commit(struct committer *committer)
@@ -426,17 +428,15 @@ enum attempt committer_attempt(struct committer *committer, size_t first, size_t
     FAIL_POINT(FAIL_POINT_STATEMENTS_SENT, PQsocket(committer->connection.conn));
     if (status == STATUS_OK)
         status = receive_answers(committer, &all_written);
-    if (is_unexpected_repeat(committer, status)) {
-        all_written = false;
-        status = STATUS_OK;
+    if (status == STATUS_INVALID && is_unexpected_repeat(committer)) {
+        /* From here on such entries are left out: one error in the server's log, not one each. */
+        committer->repeats_until_us = clock_steady_us() + REPEATS_US;
+        return after_mismatch(committer);
     }
     if (status != STATUS_OK)
         return after_failure(committer, status);
-    if (!all_written) {
-        metric_add(METRIC_COMMIT_ROLLBACKS, 1);
-        status = roll_back(committer);
-        return status == STATUS_OK ? ATTEMPT_MISMATCH : after_failure(committer, status);
-    }
+    if (!all_written)
+        return after_mismatch(committer);
     const enum attempt outcome = commit(committer);
     if (outcome != ATTEMPT_DONE)
         return outcome;
