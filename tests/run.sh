@@ -81,6 +81,7 @@ parse_arguments() {
         recount-full) recount_full=yes ;;
         faults-full)
             export PM_FAULTS_LONG=1 PM_FAULTS_STORM=${PM_FAULTS_STORM:-200} PM_FAULTS_BACKLOG=${PM_FAULTS_BACKLOG:-1000000}
+            export PM_FAULTS_SEED=${PM_FAULTS_SEED:-fresh}
             kinds+=(faults)
             ;;
         big-tables) big_tables=yes ;;
@@ -221,6 +222,7 @@ run_recount_full() {
     build default
     start_servers
     export PM_RECOUNT_EXECUTIONS=${PM_RECOUNT_EXECUTIONS:-200000} PM_RECOUNT_MARKET=${PM_RECOUNT_MARKET:-200000}
+    export PM_RECOUNT_SEED=${PM_RECOUNT_SEED:-fresh}
     run_pytest "recount-full" -s tests/e2e/test_recount.py
     grep -E '^recount' "$logs/recount-full.log" || true
 }
@@ -262,7 +264,7 @@ run_seeds() {
 # The whole service in a sanitizer build: the ways of every kind of message, restarts, and a recount around kills.
 run_service_under() {
     build "$1"
-    PM_BINARY=$(pm_build_dir "$root" "$1")/position-manager PM_RECOUNT_EXECUTIONS=6000 PM_RECOUNT_MARKET=6000 \
+    PM_BINARY=$(pm_build_dir "$root" "$1")/position-manager PM_RECOUNT_EXECUTIONS=6000 PM_RECOUNT_MARKET=6000 PM_E2E_TIMEOUT=240 \
         run_pytest "e2e-$1" -n 2 --dist loadfile tests/e2e/test_exactly_once.py tests/e2e/test_refused.py \
         tests/e2e/test_recount.py tests/e2e/test_history.py
 }

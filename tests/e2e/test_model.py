@@ -2,12 +2,11 @@
 
 Unlike the recount (test_recount.py) an asset gets executions of both shapes and market data that may take over its size, numbers
 of every magnitude in every spelling, and what does not fit. Between the two queues there is no order, so a round sends an
-asset's messages to one of them, and the next round begins when all is settled. The seed is printed; PM_MODEL_SEED repeats it.
+asset's messages to one of them, and the next round begins when all is settled. PM_MODEL_SEED is another seed, or fresh.
 """
 
 import os
 import random
-import time
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -16,7 +15,7 @@ from fractions import Fraction
 import model
 import pika
 import pytest
-from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE
+from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, seed_of_run
 
 ASSETS = int(os.environ.get("PM_MODEL_ASSETS", "100"))
 ROUNDS = int(os.environ.get("PM_MODEL_ROUNDS", "10"))
@@ -329,11 +328,12 @@ class Run:
 
     def __init__(self, world, service, book, prefix, assets):
         self.world, self.service, self.book = world, service, book
-        self.seed = int(os.environ.get("PM_MODEL_SEED", time.time_ns() % 10**9))
+        self.seed = seed_of_run("PM_MODEL_SEED")
         print(f"PM_MODEL_SEED={self.seed}")
         self.draw = random.Random(self.seed)
         self.histories = [History(self.draw, book, f"{prefix}{number:04d}USDT") for number in range(assets)]
         self.channel = world.broker.connection.channel()
+        self.channel.tx_select()
         self.refused = Counter()
         self.sent = 0
 
@@ -352,7 +352,8 @@ class Run:
             queue = self.draw.choice((ORDER_QUEUE, MARKET_QUEUE))
             for _ in range(self.draw.randint(1, 8)):
                 self.tell(history, queue)
-        self.world.broker.connection.process_data_events(0)
+        # Only when that is through are the messages in the queues: before it, empty ones would not mean that all is done.
+        self.channel.tx_commit()
         self.world.expect_queues_empty()
         differences = compare(self.service, self.book)
         assert not differences, f"seed {self.seed}: {differences[:5]}"

@@ -1,6 +1,6 @@
 """Hundreds of thousands of messages, recounted digit for digit by PostgreSQL's own numeric (recount.sql).
 
-tests/run.sh recount-full runs the full size; every run of the tests does a smaller one. The seed is printed, and
+tests/run.sh recount-full runs the full size with a fresh seed, which is printed; every run of the tests does a smaller one.
 PM_RECOUNT_SEED repeats a run.
 
 Around kill -9 the order of an asset's executions matters, for average cost depends on it. Assumed, and tested by this very
@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from recount_stream import Stream, encode
-from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, POSITION_QUEUE, World
+from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, POSITION_QUEUE, World, seed_of_run
 
 HERE = Path(__file__).parent
 EXECUTIONS = int(os.environ.get("PM_RECOUNT_EXECUTIONS", "20000"))
@@ -185,12 +185,8 @@ def own_world(servers, world, request, tmp_path):
     own.close()
 
 
-def seed_of_this_run():
-    return int(os.environ.get("PM_RECOUNT_SEED", random.randrange(10**9)))
-
-
 def test_every_digit_is_recounted(own_world):
-    service, recount = prepare(own_world, seed_of_this_run())
+    service, recount = prepare(own_world, seed_of_run("PM_RECOUNT_SEED"))
     started = time.monotonic()
     recount.publish(stream_messages(recount, EXECUTIONS, MARKET))
     recount.published()
@@ -211,7 +207,7 @@ def test_every_digit_is_recounted(own_world):
 
 
 def test_every_digit_is_recounted_around_kills(own_world):
-    seed = seed_of_this_run()
+    seed = seed_of_run("PM_RECOUNT_SEED")
     service, recount = prepare(own_world, seed, around_crashes=True)
     moments = random.Random(seed + 1)
     # Slow enough to be still going on at every kill.

@@ -1,6 +1,6 @@
 """Random kills of the service, PostgreSQL and RabbitMQ, alone and together, round after round, with one audit at the end.
 
-PM_FAULTS_STORM says how many rounds, PM_FAULTS_SEED which ones, PM_FAULTS_STORM_SECONDS when to stop though there are more to come (a busy
+PM_FAULTS_STORM says how many rounds, PM_FAULTS_SEED which ones (a number, or fresh), PM_FAULTS_STORM_SECONDS when to stop though there are more to come (a busy
 machine takes its time to start a broker). With many rounds this is the long run:
 PM_FAULTS_STORM=200 python3 -m pytest -s tests/faults/test_storm.py
 """
@@ -13,6 +13,7 @@ from collections import Counter
 
 from scene import Outcome, fresh_assets, stream_of_probes
 from watch import Watch, anything, database_is_gone, queue_is_gone
+from world import seed_of_run
 
 # What a service that lives has to say meanwhile.
 TRUTHS = {"postgres": database_is_gone, "rabbitmq": queue_is_gone}
@@ -39,9 +40,13 @@ def revive(scene, victim):
 
 
 def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
+    record(scene.tried(lambda: storm(scene)))
+
+
+def storm(scene):
     rounds = int(os.environ.get("PM_FAULTS_STORM", "5"))
     seconds_max = float(os.environ.get("PM_FAULTS_STORM_SECONDS", "inf"))
-    seed = int(os.environ.get("PM_FAULTS_SEED", random.SystemRandom().randrange(10**6)))
+    seed = seed_of_run("PM_FAULTS_SEED")
     dice = random.Random(seed)
     outcome = Outcome("storm of random kills")
     print(f"storm: {rounds} rounds, PM_FAULTS_SEED={seed}", file=sys.stderr)
@@ -77,7 +82,8 @@ def test_a_storm_of_kills_loses_and_doubles_nothing(scene, record):
         stream.stop()
         watch.stop()
     outcome.wrong_health = max(watch.wrong_seconds(*span) for span in spans)
+    outcome.in_the_way = watch.was_in_the_way()
     outcome.resident_mib = watch.rss_max_kib // 1024
     outcome.note = f"seed {seed}, {time.monotonic() - started:.0f} s, " + ", ".join(f"{n} {victim}" for victim, n in sorted(killed.items()))
     scene.check(outcome, stream)
-    record(outcome)
+    return outcome
