@@ -2,7 +2,7 @@
 
 attackers.py <attack> <port> <seconds> opens a connection, attacks, and when the service ends the connection opens the
 next, until the time is over. attackers.py patient <port> <seconds> opens some connections of every kind that only waits, or
-hardly moves, and looks how long the service lets them. attackers.py crowd <port> <seconds> opens as many connections as it can.
+hardly moves, and looks how long the service lets them, and how much of that time it was held up itself. attackers.py crowd <port> <seconds> opens as many connections as it can.
 Each prints "go" when it begins, and one JSON object at the end.
 """
 
@@ -263,15 +263,18 @@ class Waiter:
 def patient(port, until):
     waiters = [Waiter(kind, port) for kind in PATIENT for _ in range(PATIENT_EACH)]
     print("go", flush=True)
+    last, held_up = time.monotonic(), 0.0
     while time.monotonic() < until and any(waiter.ended is None for waiter in waiters):
         for waiter in waiters:
             waiter.beat()
         time.sleep(BEAT_SECONDS)
+        now = time.monotonic()
+        last, held_up = now, held_up + max(0.0, now - last - 1.5 * BEAT_SECONDS)
     longest = {}
     for waiter in waiters:
         longest[waiter.kind] = max(longest.get(waiter.kind, 0), waiter.ended or 10**6)
     return {"opened": len(waiters), "ended": sum(waiter.ended is not None for waiter in waiters),
-            "longest_seconds": {kind: round(seconds, 1) for kind, seconds in longest.items()}}
+            "longest_seconds": {kind: round(seconds, 1) for kind, seconds in longest.items()}, "held_up_seconds": round(held_up, 1)}
 
 
 def crowd(port, until):

@@ -1,7 +1,8 @@
 """Clients that mean harm (attackers.py): memory and CPU stay bounded, others are served, the attacker's connections end.
 
 The attacker is a process of the lowest priority: it takes what CPU time nobody else wants, since in the world it has a machine
-of its own. What it makes the service do is not lowered by that. The others are four connections of HTTP/1.1 that ask for one
+of its own. What it makes the service do is not lowered by that. Where the machine left it next to nothing, so that it attacked nobody,
+it is given more at the next try. The others are four connections of HTTP/1.1 that ask for one
 position again and again; their rate is measured in slices before, during and after the attack, and the upper quartiles are
 compared: what else the machine does only ever lowers a slice, and takes from the attacker what it would attack with. For the same
 reason a measurement that fails is done again, a few times at most and each time for longer; a service that holds others up does so each
@@ -21,12 +22,13 @@ from pathlib import Path
 
 import attackers
 import pytest
-from world import API_KEY, World, wait_until
+from world import API_KEY, TIMEOUT_SECONDS, World, wait_until
 
 SCRIPT = Path(__file__).with_name("attackers.py")
 ATTACK_SECONDS = 2.0
 SLICE_SECONDS = 0.25
 TRIES = 6
+NICENESS = (19, 15, 10, 5, 0, 0)  # of the attacker, by how often it got nowhere
 MEMORY_KIB_MAX = 96 * 1024
 # Sanitizers and their shadow memory, or a build without optimization, are not what the figures are about.
 IS_MEASURED = "PM_E2E_TIMEOUT" not in os.environ
@@ -64,12 +66,20 @@ class Others:
 
     def __init__(self, port, path="/api/v1/positions/QUIETUSDT", count=4):
         self.request = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {API_KEY}\r\n\r\n".encode()
+        self.port, self.count = port, count
+        self.open()
+
+    def open(self):
         self.selector = selectors.DefaultSelector()
-        self.failed = 0
-        for _ in range(count):
-            connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        for _ in range(self.count):
+            connection = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_SECONDS)
             self.selector.register(connection, selectors.EVENT_READ)
             connection.sendall(self.request)
+
+    def open_again(self):
+        """After a pause, which on a busy machine may be longer than the service lets a connection be silent."""
+        self.close()
+        self.open()
 
     def rate(self, seconds=SLICE_SECONDS):
         count, begun = 0, time.monotonic()
@@ -107,19 +117,21 @@ def finish_attack(process, timeout):
     return json.loads(output)
 
 
-def measure(name, port, pid, seconds=ATTACK_SECONDS):
+def measure(name, port, pid, seconds, niceness):
     """What one attack does, as a dictionary."""
     kernel, others = Process(pid), Others(port)
     try:
         kernel.forget_peak()
         memory_before = kernel.status("VmRSS")
         rates = {"before": [others.rate() for _ in range(3)]}
+        process = start_attack(name, port, seconds, niceness)
+        others.open_again()
         cpu_before = kernel.cpu_seconds()
-        process = start_attack(name, port, seconds)
         rates["during"] = [others.rate() for _ in range(int(seconds / SLICE_SECONDS))]
         cpu = (kernel.cpu_seconds() - cpu_before) / seconds
         # The last connection has half a second to be ended, without a new one.
         attacked = finish_attack(process, 120)
+        others.open_again()
         rates["after"] = [others.rate() for _ in range(3)]
     finally:
         others.close()
@@ -139,7 +151,7 @@ def expect_idle(pid):
         before = kernel.cpu_seconds()
         time.sleep(0.5)
         return kernel.cpu_seconds() - before <= 0.1
-    wait_until(is_idle, 20, "the service being idle again", 0)
+    wait_until(is_idle, TIMEOUT_SECONDS, "the service being idle again", 0)
 
 
 def record(name, attacked):
@@ -183,6 +195,7 @@ def test_who_only_waits_holds_up_nobody(quiet, waiting):
         memory_before = kernel.status("VmRSS")
         quiet_rate = usual([others.rate() for _ in range(6)])
         waiting.start()
+        others.open_again()
         during = usual([others.rate() for _ in range(8)])
         others.close()
         memory = kernel.status("VmHWM") - memory_before
@@ -198,10 +211,12 @@ def test_who_only_waits_holds_up_nobody(quiet, waiting):
 @pytest.mark.parametrize("name", attackers.ATTACKS)
 def test_an_attack_is_ended_and_others_are_served(quiet, name):
     pid = quiet.process.pid
+    starved = 0
     for attempt in range(TRIES):
-        attacked = measure(name, quiet.port, pid, ATTACK_SECONDS * (1 + attempt))
+        attacked = measure(name, quiet.port, pid, ATTACK_SECONDS * (1 + attempt), NICENESS[starved])
         # The time may be over before the last connection has sent enough.
         was_ended = attacked["opened"] >= 1 and attacked["ended"] >= max(1, attacked["opened"] - 1)
+        starved += not was_ended
         expect_idle(pid)
         if was_ended and (not IS_MEASURED or attacked["share"] >= 0.5):
             break
@@ -215,22 +230,35 @@ def test_an_attack_is_ended_and_others_are_served(quiet, name):
 
 def test_what_was_cut_is_counted_and_told(quiet):
     """One line a second at most, however many there were."""
-    before = quiet.metric("http_connections_refused_total")
-    process = start_attack("ping_flood", quiet.port, 1)
-    attacked = finish_attack(process, 120)
-    assert quiet.metric("http_connections_refused_total") - before >= attacked["ended"]
-    lines = [line for line in quiet.log() if line["event"] == "http_connection_cut"]
-    assert lines and all(line["reason"] and line["level"] == "WARNING" for line in lines)
-    told = [line["timestamp"] for line in lines if "frames" in line["reason"]]
-    assert told and len(told) <= 1000
+    def told():
+        return [line for line in quiet.log() if line["event"] == "http_connection_cut"]
+
+    before, lines_before, started = quiet.metric("http_connections_refused_total"), len(told()), time.monotonic()
+    ended = 0
+    for attempt in range(TRIES):
+        ended += finish_attack(start_attack("ping_flood", quiet.port, 1 + attempt, NICENESS[attempt]), 120)["ended"]
+        if ended:
+            break
+    assert ended
+    wait_until(lambda: quiet.metric("http_connections_refused_total") - before >= ended, what="the count of those that were cut")
+    wait_until(lambda: any("frames" in line["reason"] for line in told()), what="a line that tells of it")
+    lines = told()
+    assert all(line["reason"] and line["level"] == "WARNING" for line in lines)
+    # One a second for each loop, and each may have owed one from before.
+    loops = next(line["threads"] for line in quiet.log() if line["event"] == "http_listening")
+    assert len(lines) - lines_before <= loops * (2 + time.monotonic() - started)
 
 
 def test_http2_clients_are_told_that_it_is_too_much(quiet):
     """GOAWAY with ENHANCE_YOUR_CALM, not just an end."""
-    with socket.create_connection(("127.0.0.1", quiet.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", quiet.port), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(attackers.PREFACE + attackers.settings())
-        connection.sendall(attackers.frame(attackers.PING, 0, 0, b"12345678") * 1100)
         heard = b""
+        try:
+            # The allowance grows by a hundred a second: so many are too many for a service that is held up, too.
+            connection.sendall(attackers.frame(attackers.PING, 0, 0, b"12345678") * 3000)
+        except OSError:
+            pass
         try:
             while data := connection.recv(65536):
                 heard += data
@@ -247,7 +275,7 @@ def test_who_only_waited_was_not_waited_for(quiet, waiting):
     assert attacked["ended"] == attacked["opened"], attacked
     limits = {"silent": 10, "half_a_preface": 10, "http2_head": 10, "http2_window_of_zero_with_pings": 60}
     for kind, seconds in attacked["longest_seconds"].items():
-        assert seconds <= limits.get(kind, 30) + 5, (kind, attacked)
+        assert seconds <= limits.get(kind, 30) + 5 + attacked["held_up_seconds"], (kind, attacked)
     expect_idle(quiet.process.pid)
 
 
@@ -265,15 +293,16 @@ def small(servers, world, tmp_path):
     other.close()
 
 
-def measure_crowd(small, seconds):
+def measure_crowd(small, seconds, niceness):
     others = Others(small.port)
     quiet_rate = usual([others.rate() for _ in range(6)])
-    process = start_attack("crowd", small.port, seconds)
+    process = start_attack("crowd", small.port, seconds, niceness)
+    others.open_again()
     fresh, during = 0, []
     deadline = time.monotonic() + seconds - 0.5
     while time.monotonic() < deadline:
         during.append(others.rate())
-        with socket.create_connection(("127.0.0.1", small.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", small.port), timeout=TIMEOUT_SECONDS) as connection:
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 "), "a newcomer is served among the crowd"
             fresh += 1
@@ -287,8 +316,10 @@ def test_a_crowd_of_slow_connections_keeps_nobody_out(small):
     """More connections than there may be: the oldest of those that ask for nothing make room."""
     small.world.broker.fill("QUIETUSDT", "Buy", "1", "100")
     small.expect("QUIETUSDT", version=1)
+    starved = 0
     for attempt in range(TRIES):
-        attacked = measure_crowd(small, 3 * (1 + attempt))
+        attacked = measure_crowd(small, 3 * (1 + attempt), NICENESS[starved])
+        starved += not attacked["is_crowd"]
         assert len(os.listdir(f"/proc/{small.process.pid}/fd")) < 1024
         expect_idle(small.process.pid)
         if attacked["is_crowd"] and (not IS_MEASURED or attacked["share"] >= 0.5):
@@ -303,7 +334,7 @@ def test_a_crowd_of_slow_connections_keeps_nobody_out(small):
 def test_a_header_block_that_goes_on_after_goaway_is_no_endless_work(small):
     """CONTINUATION frames behind the last GOAWAY, while an answer is still due, made libh2o 2.2.5 spin for ever."""
     half = attackers.frame(attackers.HEADERS, 0, 3, attackers.GET)
-    with socket.create_connection(("127.0.0.1", small.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", small.port), timeout=TIMEOUT_SECONDS) as connection:
         # The answer to the first request cannot be sent, so that the connection is still busy when the service stops.
         connection.sendall(attackers.PREFACE + attackers.settings(window=0) + attackers.request(1) + half)
         time.sleep(0.3)
