@@ -9,14 +9,14 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from world import API_KEY
+from world import API_KEY, TIMEOUT_SECONDS
 
 MIB = 1 << 20
 PATH = "/api/v1/positions"  # knows no POST: a body that is no obstacle ends in 405
 
 
 def connect(port, secure, protocol):
-    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
     if not secure:
         return connection
     context = ssl.create_default_context()
@@ -104,7 +104,7 @@ def port(request, world, service, tmp_path_factory):
                     "/CN=localhost", "-keyout", str(key), "-out", str(certificate)], check=True, stderr=subprocess.DEVNULL)
     secure = world.service({"POSITION_MANAGER_TLS_CERT": certificate, "POSITION_MANAGER_TLS_KEY": key})
     secure.http.close()
-    secure.http = type(service.http)(base_url=f"https://127.0.0.1:{secure.port}", verify=False, headers={"X-API-Key": API_KEY})
+    secure.http = type(service.http)(base_url=f"https://127.0.0.1:{secure.port}", verify=False, headers={"X-API-Key": API_KEY}, timeout=TIMEOUT_SECONDS)
     secure.start()
     yield secure.port, True
     assert secure.stop()[0] == 0

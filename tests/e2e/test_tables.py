@@ -1,7 +1,9 @@
 """Tables (contract §6): older ones, migrations, and what others do to the rows meanwhile."""
 
+import itertools
 import os
 import subprocess
+import time
 
 import pytest
 from world import DEAD_LETTER_QUEUE, ORDER_QUEUE, World, fill_event, instant, wait_until
@@ -12,10 +14,13 @@ COLUMNS = {"id": "uuid", "asset": "character varying", "mode": "character varyin
            **dict.fromkeys(["price_updated_at", "last_updated", "last_snapshot_at", "created_at", "opened_at", "closed_at"], "timestamp without time zone")}
 
 
+_numbers = itertools.count(1)
+
+
 @pytest.fixture
-def fresh(servers, world, request, tmp_path):
+def fresh(servers, world, tmp_path):
     """A database and a virtual host that no service has seen yet."""
-    name = f"fresh_{os.getpid()}_{abs(hash(request.node.name)) % 10**8}"
+    name = f"fresh_{os.getpid()}_{next(_numbers)}"
     servers.make_database(name)
     servers.make_vhost(name)
     fresh = World(servers, name, world.binary, tmp_path)
@@ -157,9 +162,11 @@ def test_a_second_start_adds_nothing(fresh):
     service = fresh.service().start()
     assert service.stop()[0] == 0
     before = fresh.db.query("select table_name, column_name from information_schema.columns where table_schema = 'public' order by 1, 2")
+    added = [line for line in service.log() if line["event"] == "migration_added"]
     service.start()
     assert fresh.db.query("select table_name, column_name from information_schema.columns where table_schema = 'public' order by 1, 2") == before
-    assert sum(line["event"] == "migration_added" for line in service.log()) == len([line for line in service.log() if line["event"] == "migration_added"])
+    assert service.stop()[0] == 0
+    assert added and [line for line in service.log() if line["event"] == "migration_added"] == added
 
 
 # ---- what others do meanwhile ----
@@ -263,52 +270,60 @@ def test_tries_and_their_waits_are_as_many_as_said(instead, broker, db, asset):
 
 
 def test_the_waits_between_tries_double(instead, broker, db, asset):
-    base = 0.3
+    base, tries = 0.3, 3
     patient = instead({"POSITION_MANAGER_OPTIMISTIC_LOCK_RETRIES": "3", "POSITION_MANAGER_OPTIMISTIC_LOCK_BACKOFF_BASE": int(base * 1000)})
     broker.fill(asset, "Buy", "1", "100")
     patient.expect(asset, version=1)
     db.query(f"""create function nobody_updates_now() returns trigger language plpgsql as
                  $$ begin if old.asset = '{asset}' then return null; end if; return new; end $$""")
     db.query("create trigger nobody_updates_now before update on positions for each row execute function nobody_updates_now()")
-    broker.publish(ORDER_QUEUE, fill_event(asset, "Buy", "1", "100"))
-    wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
-    at = [instant(line["timestamp"]) for line in patient.log()
-          if line["event"] == "position_conflict" and line.get("asset") == asset]
-    waits = [(later - earlier).total_seconds() for earlier, later in zip(at, at[1:])]
-    assert len(waits) == 3, at
-    for number, wait in enumerate(waits):
-        # A line is written a little later than the time that the wait is counted from.
-        assert base * 2**number - 0.1 <= wait < base * 2**(number + 1) + 5, waits
+    seen = 0
+    for attempt in range(tries):
+        broker.publish(ORDER_QUEUE, fill_event(asset, "Buy", "1", "100"))
+        wait_until(lambda: broker.get(DEAD_LETTER_QUEUE))
+
+        def told():
+            return [instant(line["timestamp"]) for line in patient.log()
+                    if line["event"] == "position_conflict" and line.get("asset") == asset]
+        wait_until(lambda: len(told()) >= seen + 4, what="a line for each try")
+        at = told()[seen:]
+        seen += len(at)
+        waits = [(later - earlier).total_seconds() for earlier, later in zip(at, at[1:])]
+        assert len(waits) == 3, at
+        # A line is written a little later than the time that the wait is counted from, and on a busy machine much later.
+        is_double = all(base * 2**number - 0.1 <= wait < base * 2**(number + 1) + 5 for number, wait in enumerate(waits))
+        if is_double:
+            break
+        print(f"once more, for a machine that was busy: {waits}")
+    assert is_double, waits
     db.query("drop trigger nobody_updates_now on positions")
     assert patient.stop()[0] == 0
 
 
 def test_a_row_that_changes_during_the_wait_is_reloaded_after_it(instead, broker, db, asset):
     """Whoever changes a row again within each back-off would otherwise win every time."""
-    patient = instead({"POSITION_MANAGER_OPTIMISTIC_LOCK_RETRIES": "2", "POSITION_MANAGER_OPTIMISTIC_LOCK_BACKOFF_BASE": "500"})
-    broker.fill(asset, "Buy", "1", "100")
-    patient.expect(asset, version=1)
-    changes = 0
+    base = 2.0
+    patient = instead({"POSITION_MANAGER_OPTIMISTIC_LOCK_RETRIES": "2", "POSITION_MANAGER_OPTIMISTIC_LOCK_BACKOFF_BASE": int(base * 1000)})
 
-    def change():
-        nonlocal changes
-        changes += 1
-        db.query("update positions set fees_paid = fees_paid + 1, version = version + 1 where asset = %s", asset)
+    def conflicts(one):
+        return [instant(line["timestamp"]).timestamp() for line in patient.log() if line["event"] == "position_conflict" and line.get("asset") == one]
 
-    def conflicts():
-        return sum(line["event"] == "position_conflict" and line.get("asset") == asset for line in patient.log())
+    def change(one):
+        db.query("update positions set fees_paid = fees_paid + 1, version = version + 1 where asset = %s", one)
 
-    change()
-    broker.publish(ORDER_QUEUE, fill_event(asset, "Buy", "1", "100"))
-
-    def is_over():
-        if conflicts() == changes:
-            change()
-        return patient.position(asset)["size"] == "2.0" or broker.depth(DEAD_LETTER_QUEUE) > 0
-    wait_until(is_over)
+    for one in (f"{asset[:-4]}W{attempt}USDT" for attempt in range(5)):
+        broker.fill(one, "Buy", "1", "100")
+        patient.expect(one, version=1)
+        change(one)
+        broker.publish(ORDER_QUEUE, fill_event(one, "Buy", "1", "100"))
+        (found_at,) = wait_until(lambda: conflicts(one))
+        change(one)
+        if time.time() < found_at + base - 0.2:
+            break
+        print(f"the row was changed {time.time() - found_at:.1f} s after the conflict, when the wait was over: once more")
+    patient.expect(one, size="2.0", version=4, fees_paid="2.00")
     assert broker.get(DEAD_LETTER_QUEUE) is None
-    patient.expect(asset, size="2.0", version=2 + changes, fees_paid=f"{changes}.00")
-    assert conflicts() == 1
+    assert len(conflicts(one)) == 1
     assert patient.stop()[0] == 0
 
 
