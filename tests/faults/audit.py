@@ -2,12 +2,16 @@
 
 import json
 import subprocess
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from stream import FEE
 from world import DEAD_LETTER_QUEUE, PORTFOLIO_QUEUE, POSITION_QUEUE
+
+
+PORTFOLIO_SECONDS = 30  # for the last portfolio_updated, which no acknowledgement waits for
 
 
 @dataclass
@@ -103,6 +107,18 @@ def check_served(findings, service, rows):
             findings.wrong.append(f"{asset}: served {one}, the row has {size}, {fees}, version {version}")
 
 
+def last_portfolios(connection, service):
+    """What is in the queue of portfolio_updated when the last of it says what is served, or when it has been waited for that long enough."""
+    deadline, bodies = time.monotonic() + PORTFOLIO_SECONDS, []
+    while True:
+        bodies += drain(connection, PORTFOLIO_QUEUE)
+        found = Findings()
+        check_portfolio(found, bodies, service.get("/api/v1/portfolio").json())
+        if found.is_clean() or time.monotonic() > deadline:
+            return bodies
+        time.sleep(0.1)
+
+
 def check_portfolio(findings, bodies, served):
     """The last portfolio_updated has to say what the portfolio came to."""
     if not bodies:
@@ -136,7 +152,7 @@ def audit(scene, confirmed, prefix, announcements, service):
     try:
         announcements.read(connection)
         refused = drain(connection, DEAD_LETTER_QUEUE)
-        portfolios = drain(connection, PORTFOLIO_QUEUE)
+        portfolios = last_portfolios(connection, service)
     finally:
         connection.close()
     check_announced(findings, announcements, rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg2
 from scene import IS_LONG, Fault, lasting
 from watch import answers, database_is_gone, work_is_held_up
+from world import wait_until
 
 ROOM_BYTES = 16 * 1024 * 1024
 
@@ -81,9 +82,17 @@ class ReadOnly(Setting):
         events = [line["event"] for line in self.told()[self.lines:]]
         assert "commit_failed" in events and len(events) <= 8, events
 
+    def begin(self):
+        self.resumed = self.commits_resumed()
+        super().begin()
+
+    def commits_resumed(self):
+        return [line["event"] for line in self.scene.service.log()].count("commits_resumed")
+
     def mend(self):
         super().mend()
-        assert [line["event"] for line in self.scene.service.log()].count("commits_resumed") == 1
+        wait_until(lambda: self.commits_resumed() > self.resumed, what="the log saying that commits go through again")
+        assert self.commits_resumed() == self.resumed + 1
 
 
 class StatementTimeout(Setting):
@@ -155,6 +164,7 @@ class RowLocked(Locked):
 
     def lock_statement(self):
         self.asset, *self.others = self.stream.assets
+        wait_until(lambda: set(self.stream.assets) <= set(self.versions()), what="every position being there")
         return f"select 1 from positions where asset = '{self.asset}' for update"
 
     def versions(self):
@@ -162,14 +172,20 @@ class RowLocked(Locked):
         return {one["asset"]: one["version"] for one in positions}
 
     def hold(self):
-        time.sleep(1)
+        self.see_the_others_move()  # what was committed just before the lock is seen by now
+        locked = self.versions()[self.asset]
         for _ in range(3):
-            before = self.versions()
             time.sleep((self.seconds - 1) / 3)
+            self.see_the_others_move()
+            assert self.versions()[self.asset] == locked, "the lock holds nothing up"
+
+    def see_the_others_move(self):
+        before = self.versions()
+
+        def all_move():
             after = self.versions()
-            standing = [asset for asset in self.others if after[asset] == before[asset]]
-            assert not standing, f"{standing} stand still while {self.asset} is locked"
-            assert after[self.asset] == before[self.asset], "the lock holds nothing up"
+            return all(after[asset] > before[asset] for asset in self.others)
+        wait_until(all_move, 30, f"a new version of each other position while {self.asset} is locked")
 
 
 class SlowDisk(Fault):

@@ -104,7 +104,7 @@ class QueueDeleted(Fault):
         connection.channel().queue_delete(self.queue)
         connection.close()
         if self.queue != POSITION_QUEUE:
-            wait_until(lambda: self.cancellations() > before, 10, "the consumer being cancelled")
+            wait_until(lambda: self.cancellations() > before, 60, "the consumer being cancelled")
 
     def cancellations(self):
         return len([line for line in self.scene.service.log() if line.get("event") == "consumer_cancelled"])

@@ -2,12 +2,14 @@
 
 import itertools
 import os
+import sys
 import time
 import uuid
 from dataclasses import dataclass, field
 
 import pika.exceptions
 from audit import Announcements, audit
+from machine import Machine
 from stream import Stream
 from watch import Watch, healthy
 from world import DEAD_LETTER_QUEUE, MARKET_QUEUE, ORDER_QUEUE, Service, wait_until
@@ -17,10 +19,10 @@ RATE = 300                   # executions a second
 WARM_UP_SECONDS = 0.6
 AFTERWARDS_SECONDS = 0.3
 SETTLE_SECONDS = 120
-PORTFOLIO_SECONDS = 0.5      # two intervals of portfolio_updated
 WRONG_HEALTH_SECONDS_MAX = 2.0
 RECOVERY_SECONDS_MAX = 5.0
 RESIDENT_KIB_MAX = 400 * 1024
+TRIES = 3                    # of a course that only took too long, on a machine that was busy with something else
 IS_LONG = os.environ.get("PM_FAULTS_LONG") == "1"
 INBOUND_QUEUES = (ORDER_QUEUE, MARKET_QUEUE, DEAD_LETTER_QUEUE)
 
@@ -40,6 +42,7 @@ class Outcome:
     recovery: float = 0.0
     resident_mib: int = 0
     wrong_health_max: float = WRONG_HEALTH_SECONDS_MAX
+    in_the_way: str = None  # what the machine did that the times may be longer for
     note: str = ""
     wrong: list = field(default_factory=list)
 
@@ -111,17 +114,18 @@ class Scene:
                 channel.close()
 
     def settle(self):
-        """Until nothing waits in the queues and nothing is unacknowledged."""
-        connection = self.neighbours.amqp(self.name)
-        try:
-            def is_settled():
-                health = self.service.get("/health").json()
-                return self.depth(connection) == 0 and health["oldest_unacked_seconds"] == 0 and health["pending_commits"] == 0
-            wait_until(is_settled, SETTLE_SECONDS, "empty queues", 0.1)
-            time.sleep(0.1)
-            wait_until(is_settled, SETTLE_SECONDS, "empty queues", 0.1)
-        finally:
-            connection.close()
+        """
+        Until nothing waits in the queues and nothing is unacknowledged. The broker's word counts: what is on its way to a service that is
+        held up is known to nobody else.
+        """
+        def is_settled():
+            counts = self.servers.queue_counts(self.name)
+            inbound = [counts.get(queue, (1, 1)) for queue in INBOUND_QUEUES[:2]]
+            if any(count != (0, 0) for count in inbound):
+                return False
+            health = self.service.get("/health").json()
+            return health["oldest_unacked_seconds"] == 0 and health["pending_commits"] == 0
+        wait_until(is_settled, SETTLE_SECONDS, "empty queues", 0.1)
 
     def wait_normal(self, stream, since, timeout=60):
         """Until /health says 200, an execution published now is seen by readers, and history is served; the seconds since then."""
@@ -155,8 +159,32 @@ class Scene:
             self.settle()
         except AssertionError as error:
             outcome.wrong.append(str(error).splitlines()[0])
-        time.sleep(PORTFOLIO_SECONDS)
         outcome.add(audit(self, stream.confirmed, stream.prefix, Announcements(), self.service))
+
+    def tried(self, course):
+        """
+        The outcome of a course. One that lost, doubled and forgot nothing and took too long only is begun anew where the machine was too
+        busy for its times to mean anything; a service that is slow is so each time.
+        """
+        for tries_left in reversed(range(TRIES)):
+            machine = Machine()
+            outcome = course()
+            reason = outcome.in_the_way or machine.was_too_busy()
+            if reason is None or tries_left == 0 or not self.took_too_long_only(outcome):
+                return outcome
+            print(f"{outcome.name}: once more, for {reason}: {outcome}", file=sys.stderr)
+
+    def took_too_long_only(self, outcome):
+        if self.is_in_time(outcome):
+            return False
+        return not (outcome.lost or outcome.twice or outcome.unannounced or outcome.wrong)
+
+    def is_in_time(self, outcome):
+        return outcome.wrong_health <= outcome.wrong_health_max * self.patience and outcome.recovery <= RECOVERY_SECONDS_MAX * self.patience
+
+    def endure(self, name, make_fault, rounds=1):
+        """The course of a fault; make_fault makes it, for this scene."""
+        return self.tried(lambda: self.suffer(name, make_fault(self), rounds))
 
     def suffer(self, name, fault, rounds=1):
         """The whole course, several times; returns the Outcome."""
@@ -184,6 +212,7 @@ class Scene:
                 stream.stop()
                 watch.stop()
             outcome.rounds += 1
+            outcome.in_the_way = outcome.in_the_way or watch.was_in_the_way()
             outcome.wrong_health = max(outcome.wrong_health, watch.wrong_seconds(begun, ending, fault.truth))
             outcome.resident_mib = max(outcome.resident_mib, watch.rss_max_kib // 1024)
         if fault.loses_the_queue:
@@ -196,8 +225,7 @@ class Scene:
         assert (outcome.lost, outcome.twice, outcome.unannounced) == (0, 0, 0), outcome
         assert not outcome.wrong, outcome.wrong
         assert outcome.confirmed > 0 or outcome.note.startswith("not run"), outcome
-        assert outcome.wrong_health <= outcome.wrong_health_max * self.patience, outcome
-        assert outcome.recovery <= RECOVERY_SECONDS_MAX * self.patience, outcome
+        assert self.is_in_time(outcome), outcome
         assert outcome.resident_mib * 1024 <= RESIDENT_KIB_MAX, outcome
 
     def close(self):
@@ -256,7 +284,10 @@ class Fault:
     def expect_told(self, neighbour):
         """Metrics and log say too that this neighbour is there and does not answer."""
         service = self.scene.service
-        assert service.metric(rf'_{neighbour}_connected({{direction="(in|out)bound"}})?$') == 0
-        assert service.metric(rf'neighbour_silences_total{{neighbour="{neighbour}"}}') > 0
-        assert [line for line in service.log() if line.get("event") == f"{neighbour}_silent"]
+
+        def is_told():
+            return (service.metric(rf'_{neighbour}_connected({{direction="(in|out)bound"}})?$') == 0
+                    and service.metric(rf'neighbour_silences_total{{neighbour="{neighbour}"}}') > 0
+                    and [line for line in service.log() if line.get("event") == f"{neighbour}_silent"])
+        wait_until(is_told, 10, f"metrics and log telling of the {neighbour}")
 

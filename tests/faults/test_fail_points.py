@@ -18,17 +18,17 @@ SNAPSHOT_POSITIONS = 30
 
 @pytest.mark.parametrize("name", CRASHES)
 def test_a_crash_at_any_point_loses_nothing_and_counts_nothing_twice(scene, record, name):
-    record(scene.suffer(name, CRASHES[name](scene)))
+    record(scene.endure(name, CRASHES[name]))
 
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_connection_that_breaks_at_any_point_loses_nothing(scene, record, name):
-    record(scene.suffer(name, BREAKS[name](scene)))
+    record(scene.endure(name, BREAKS[name]))
 
 
 @pytest.mark.parametrize("name", PAUSES)
 def test_a_thread_that_stands_still_loses_nothing(scene, record, name):
-    record(scene.suffer(name, PAUSES[name](scene)))
+    record(scene.endure(name, PAUSES[name]))
 
 
 def run_until_it_dies(scene, settings, act):
@@ -46,6 +46,10 @@ def run_until_it_dies(scene, settings, act):
 
 @pytest.mark.parametrize("point", ["before_dead_letter", "dead_letter_confirmed"])
 def test_what_is_refused_is_neither_lost_nor_kept_back(scene, record, point):
+    record(scene.tried(lambda: refused_around_a_crash(scene, point)))
+
+
+def refused_around_a_crash(scene, point):
     outcome = Outcome(f"fail point: crash at {point}", rounds=1)
     scene.run()
     stream = scene.stream()
@@ -65,11 +69,15 @@ def test_what_is_refused_is_neither_lost_nor_kept_back(scene, record, point):
     outcome.note = f"{REFUSED} refused, {len(found)} copies"
     assert set(found) <= set(bodies), "something else was refused"
     scene.check(outcome, stream)
-    record(outcome)
+    return outcome
 
 
 @pytest.mark.parametrize("point, count", [("snapshot_taken", 1), ("snapshot_confirmed", SNAPSHOT_POSITIONS // 2)])
 def test_every_stored_snapshot_is_announced(scene, record, point, count):
+    record(scene.tried(lambda: snapshots_around_a_crash(scene, point, count)))
+
+
+def snapshots_around_a_crash(scene, point, count):
     outcome = Outcome(f"fail point: crash at {point}", rounds=1)
     scene.run()
     stream = scene.stream()
@@ -89,12 +97,16 @@ def test_every_stored_snapshot_is_announced(scene, record, point, count):
     outcome.unannounced = len(stored - set(announced))
     outcome.note = f"{len(stored)} snapshots, {len(announced)} announcements"
     scene.check(outcome, stream)
-    record(outcome)
+    return outcome
 
 
 @pytest.mark.parametrize("point, count", [("after_commit", 3), ("after_confirm", 4)])
 def test_after_a_crash_the_portfolio_is_told_though_nothing_else_happens(scene, record, point, count):
     """Totals that changed just before a crash: what comes again changes none, so nothing else would make the service tell them."""
+    record(scene.tried(lambda: portfolio_after_a_crash(scene, point, count)))
+
+
+def portfolio_after_a_crash(scene, point, count):
     outcome = Outcome(f"fail point: crash at {point}, then nothing", rounds=1)
     scene.run()
     stream = scene.stream()
@@ -103,7 +115,7 @@ def test_after_a_crash_the_portfolio_is_told_though_nothing_else_happens(scene, 
     service.wait_healthy()
     outcome.recovery = time.monotonic() - since
     scene.check(outcome, stream)
-    record(outcome)
+    return outcome
 
 
 def test_a_point_that_is_none_stops_the_start(scene):

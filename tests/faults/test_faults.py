@@ -18,7 +18,7 @@ def well(neighbours):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost_or_counted_twice(scene, record, rounds, name):
-    record(scene.suffer(name, FAULTS[name](scene), rounds))
+    record(scene.endure(name, FAULTS[name], rounds))
 
 
 @pytest.mark.parametrize("name", faults_postgres.BAD_DISKS)
@@ -28,7 +28,7 @@ def test_a_bad_disk_loses_nothing(scene, record, rounds, name):
     try:
         obstacle = fault.prepare()
         if obstacle is None:
-            outcome = scene.suffer(name, fault, rounds)
+            outcome = scene.endure(name, lambda _: fault, rounds)
         else:
             outcome = Outcome(name, note=obstacle)
     finally:

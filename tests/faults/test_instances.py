@@ -25,7 +25,7 @@ def said(service, event):
 def start_waiting(second):
     second.start(healthy=False)
     second.wait_answering()
-    wait_until(lambda: said(second, "instance_waiting"), 10, "the second instance saying that it waits")
+    wait_until(lambda: said(second, "instance_waiting"), 60, "the second instance saying that it waits")
     health = second.get("/health")
     assert health.status_code == 503, health.text
     assert second.get("/health/ready").status_code == 503
@@ -54,7 +54,8 @@ def test_the_second_waits_until_the_first_is_gone(scene, second, record, end):
     try:
         start_waiting(second)
         time.sleep(1)
-        assert first.get("/health").status_code == 200 and second.get("/health").status_code == 503
+        wait_until(lambda: first.get("/health").status_code == 200, what="the first one's health")
+        assert second.get("/health").status_code == 503
         if end == "SIGTERM":
             assert first.stop()[0] == 0
         else:

@@ -6,8 +6,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+from world import seconds_without_processor
+
 INTERVAL_SECONDS = 0.05
 PATIENCE_SECONDS = 1.0
+HELD_UP_SECONDS = 0.25  # between two looks, beyond the interval: this machine was in the way
+WAITED_SHARE_MAX = 0.05  # of the time: what a thread of the service may wait for a processor where nobody else is busy
 
 
 @dataclass
@@ -22,18 +26,29 @@ class Look:
 
 
 class Watch:
-    """A thread of its own, from start() to stop(). Also keeps the service's largest memory."""
+    """
+    A thread of its own, from start() to stop(). Also keeps the service's largest memory, and for how long a thread of the service had no
+    processor or this one came late.
+    """
 
     def __init__(self, service):
         self.service = service
         self.looks = []
         self.rss_max_kib = 0
+        self.begun = time.monotonic()
+        self.before, self.waited = {}, {}  # (process, thread): seconds without a processor, at the start and since then
+        self.held_up = 0.0                 # seconds
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self):
+        self.begun, self.before = time.monotonic(), self.without_processor()
         self.thread.start()
         return self
+
+    def without_processor(self):
+        process = self.service.process.pid
+        return {(process, thread): seconds for thread, seconds in seconds_without_processor(process).items()}
 
     def stop(self):
         self.stopping.set()
@@ -43,17 +58,40 @@ class Watch:
         while not self.stopping.is_set():
             self.looks.append(look(self.service.port))
             self.rss_max_kib = max(self.rss_max_kib, resident_kib(self.service))
+            self.waited.update((thread, seconds - self.before.get(thread, 0.0)) for thread, seconds in self.without_processor().items())
+            begun = time.monotonic()
             time.sleep(INTERVAL_SECONDS)
+            self.held_up += time.monotonic() - begun - INTERVAL_SECONDS
+
+    def was_in_the_way(self):
+        """What this machine did to the service or to this watch, that a time of health or recovery may be longer for it; or None."""
+        longest = max(self.waited.values(), default=0.0)
+        if longest > HELD_UP_SECONDS + WAITED_SHARE_MAX * (time.monotonic() - self.begun):
+            return f"a thread of the service was kept from a processor for {longest:.1f} s"
+        if self.held_up > 2 * HELD_UP_SECONDS:
+            return f"the watch came {self.held_up:.1f} s late"
+        return None
 
     def wrong_seconds(self, begin, end, is_right):
-        """The longest time between begin and end for which the answers were wrong without a break."""
-        longest, since = 0.0, None
+        """
+        The longest time between begin and end for which the answers were wrong without a break. Where this thread was kept from looking
+        nobody knows what it would have seen: such a time does not count.
+        """
+        longest, since, last = 0.0, None, None
         for one in [one for one in self.looks if begin <= one.at and one.answered <= end]:
+            held_up = 0.0 if last is None else one.at - last.answered - INTERVAL_SECONDS
+            if since is not None and held_up > HELD_UP_SECONDS:
+                since += held_up
+            last = one
             if is_right(one):
                 longest, since = max(longest, 0.0 if since is None else one.at - since), None
             elif since is None:
                 since = one.at
-        return longest if since is None else max(longest, end - since)
+        if since is None:
+            return longest
+        # One that had not been answered by then may have waited for the service.
+        held_up = end - last.answered - INTERVAL_SECONDS - PATIENCE_SECONDS
+        return max(longest, end - since - (held_up if held_up > HELD_UP_SECONDS else 0.0))
 
 
 def look(port):
