@@ -81,7 +81,7 @@ class Asked:
 
     def __init__(self, port):
         self.port = port
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def query(self, expression):
         """The instant vector of an expression: [({label: value}, value)]."""
@@ -123,7 +123,7 @@ class Prometheus(Asked):
                 ["prometheus", f"--config.file={self.directory}/prometheus.yml", f"--storage.tsdb.path={self.directory}/data",
                  f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-lifecycle", "--log.level=warn"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_the_tests)
-        wait_until(self._is_ready, 30, "Prometheus being ready", 0.1)
+        wait_until(self._is_ready, what="Prometheus being ready", interval=0.1)
         return self
 
     def _is_ready(self):

@@ -28,7 +28,7 @@ def follow(servers, tmp_path):
         (tmp_path / name).chmod(0o755)
 
     def run(text):
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], input=PASSWORD + "\n", text=True, timeout=120,
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], input=PASSWORD + "\n", text=True, timeout=300,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               env={"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin", "RABBITMQ_USER": servers.amqp["user"]})
         assert done.returncode == 0, done.stdout
@@ -86,7 +86,8 @@ def test_copies_of_the_messages_reach_both_services(world, servers, broker, foll
         event = broker.market("SHADOWUSDT", markPrice="130")
         shadow.expect("SHADOWUSDT", size="20.0", unrealized_pnl="600.00")
         wait_until(lambda: broker.depth(f"python.{ORDER_QUEUE}") == len(fills), what="the Python service's copies")
-        assert broker.depth(f"python.{MARKET_QUEUE}") == 1 and event["trace_id"].encode() in broker.get(f"python.{MARKET_QUEUE}")[1]
+        wait_until(lambda: broker.depth(f"python.{MARKET_QUEUE}") == 1, what="the copy of the market data")
+        assert event["trace_id"].encode() in broker.get(f"python.{MARKET_QUEUE}")[1]
         # Nothing is announced where the Python service announces.
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
             broker.depth(POSITION_QUEUE)

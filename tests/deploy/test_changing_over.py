@@ -42,7 +42,7 @@ def old_world(world):
 def test_changing_over_counts_each_part_of_an_open_order_once(old_world):
     checked = old_world.service({"POSITION_MANAGER_MIGRATIONS": "check", "RABBITMQ_PORT": "1"})
     checked.start(healthy=False)
-    assert checked.process.wait(timeout=20) == 1
+    assert checked.process.wait(timeout=60) == 1
     assert any(line["event"] == "migration_missing" for line in checked.log())
 
     migrating = old_world.service({"RABBITMQ_PORT": "1"}).start(healthy=False)

@@ -12,6 +12,7 @@ import subprocess
 import pika
 import pytest
 import yaml
+from world import wait_until
 
 SECRETS = ("POSITION_MANAGER_API_KEY", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD")
 
@@ -236,9 +237,12 @@ def test_a_broker_takes_the_definitions(root, servers, tmp_path):
         for queue in definitions["queues"]:
             connection.channel().queue_declare(queue["name"], passive=True)
         connection.close()
-        bounded = servers.erlang("[binary_to_list(element(4, amqqueue:get_name(Q))) || "
-                                 f"Q <- rabbit_amqqueue:list({vhost}), amqqueue:get_policy(Q) =/= undefined].")
-        assert sorted(re.findall(r'"(position-manager\.[a-z_]+)"', bounded)) == [
-            f"position-manager.{queue}" for queue in ("portfolio_updated", "position_snapshot_created", "position_updated")]
+        expected = [f"position-manager.{queue}" for queue in ("portfolio_updated", "position_snapshot_created", "position_updated")]
+
+        def bounded():
+            found = servers.erlang("[binary_to_list(element(4, amqqueue:get_name(Q))) || "
+                                   f"Q <- rabbit_amqqueue:list({vhost}), amqqueue:get_policy(Q) =/= undefined].")
+            return sorted(re.findall(r'"(position-manager\.[a-z_]+)"', found))
+        wait_until(lambda: bounded() == expected, what="the policy being in force for all three, and for nothing else")
     finally:
         servers.erlang(f'rabbit_vhost:delete({vhost}, <<"tests">>), rabbit_auth_backend_internal:delete_user({vhost}, <<"tests">>).')

@@ -52,8 +52,8 @@ def prometheus(root, world, service, rabbitmq, tmp_path_factory):
     prometheus = Prometheus(root, tmp_path_factory.mktemp("prometheus"),
                             {"position-manager": f"127.0.0.1:{service.port}", "rabbitmq": f"127.0.0.1:{rabbitmq}"}).start()
     # Rates need some scrapes, and recorded ones an evaluation after them.
-    wait_until(lambda: any(value > 0 for _, value in prometheus.query("job_instance:position_manager_deliveries:rate5m")), 30, "rates", 0.2)
-    wait_until(lambda: prometheus.query("rabbitmq_detailed_queue_messages_ready"), 30, "RabbitMQ's figures", 0.2)
+    wait_until(lambda: any(value > 0 for _, value in prometheus.query("job_instance:position_manager_deliveries:rate5m")), what="rates", interval=0.2)
+    wait_until(lambda: prometheus.query("rabbitmq_detailed_queue_messages_ready"), what="RabbitMQ's figures", interval=0.2)
     time.sleep(3)
     yield prometheus
     stop.set()
@@ -110,9 +110,9 @@ def test_every_panel_has_something_to_show(root, prometheus, name):
         for target in panel["targets"]:
             def found():
                 return [one for one in prometheus.query(filled_in(target["expr"])) if one[1] == one[1]]
-            wait_until(found, 30, f"something to show in {panel['title']}: {target['expr']}", 0.5)
+            shown = wait_until(found, what=f"something to show in {panel['title']}: {target['expr']}", interval=0.5)
             for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
-                assert all(label in labels for labels, _ in prometheus.query(filled_in(target["expr"]))), f"{panel['title']}: no {label}"
+                assert all(label in labels for labels, _ in shown), f"{panel['title']}: no {label}"
 
 
 def test_the_figures_of_the_panels_are_those_of_the_service(root, prometheus, service):
@@ -122,16 +122,18 @@ def test_the_figures_of_the_panels_are_those_of_the_service(root, prometheus, se
     for title, field in titles.items():
         def agree():
             answer = service.get("/api/v1/portfolio").json()[field]
-            return abs(prometheus.query(found[title])[0][1] - float(answer)) <= abs(float(answer)) * 0.1 + 50
+            # Nothing is shown for a moment where a scrape came too late on a busy machine.
+            shown = prometheus.query(found[title])
+            return shown and abs(shown[0][1] - float(answer)) <= abs(float(answer)) * 0.1 + 50
         wait_until(agree, what=title, interval=0.2)
 
 
 def test_no_rule_fails_and_no_alert_of_the_neighbours_fires(prometheus):
     def all_rules():
         return [rule for group in prometheus.http.get("/api/v1/rules").json()["data"]["groups"] for rule in group["rules"]]
-    wait_until(lambda: all(rule["health"] != "unknown" for rule in all_rules()), 30, "every rule having been evaluated", 0.5)
-    evaluated = all_rules()
-    assert len(evaluated) > 30 and all(rule["health"] == "ok" for rule in evaluated), [rule for rule in evaluated if rule["health"] != "ok"]
+    # One that is wrong stays so; on a busy machine one may have failed once.
+    wait_until(lambda: all(rule["health"] == "ok" for rule in all_rules()), what="every rule having been evaluated", interval=0.5)
+    assert len(all_rules()) > 30
     firing = {labels["alertname"] for labels, _ in prometheus.query('ALERTS{alertstate="firing"}')}
     # The stream holds repeats and refused messages on purpose.
     assert firing <= {"PositionManagerRefusing", "PositionManagerSizesDiffer"}, firing
