@@ -26,7 +26,7 @@ static void close_rig(void)
     rig_close(&rig);
 }
 
-TestSuite(storage_binary_array, .init = open_rig, .fini = close_rig, .timeout = 120);
+TestSuite(storage_binary_array, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 /* The elements as the server writes them, a row each. */
 static PGresult *read_back(const char *type)

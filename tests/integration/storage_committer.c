@@ -220,7 +220,7 @@ Test(storage_committer, one_identity_in_two_items_is_counted_once)
     rig_send(&rig, 1);
     rig_execute(&rig, "COMMIT");
     for (size_t i = 0; i < RIG_SHARDS; i++)
-        cr_assert_not_null(rig_receive(&rig, 10000));
+        cr_assert_not_null(rig_receive(&rig, RIG_WAIT_MS));
     const size_t second = items[0]->outcome == COMMIT_DONE;
     cr_assert_eq(items[1 - second]->outcome, COMMIT_DONE);
     cr_assert_eq(items[second]->outcome, COMMIT_REDO);
@@ -313,23 +313,27 @@ Test(storage_committer, locked_row_holds_up_no_other)
 {
     struct position locked = store("AUSDT", POSITION_MODE_ONE_WAY), other = store("BUSDT", POSITION_MODE_ONE_WAY);
     rig_execute(&rig, "BEGIN; SELECT FROM positions WHERE asset = 'AUSDT' FOR UPDATE");
-    const int64_t started_us = clock_steady_us();
+    enum { ROUNDS = 20, LOCK_WAIT_US = 500000 };
     int64_t second_us = 0;
-    for (int round = 0; round < 20; round++) {
+    int quick_rounds = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        const int64_t began_us = clock_steady_us();
         if (round == 1)
-            second_us = clock_steady_us();
+            second_us = began_us;
         struct commit_item *items[] = {rig_item(&rig, 0, &locked), rig_item(&rig, 1, &other)};
         rig_send(&rig, 0);
         rig_send(&rig, 1);
-        cr_assert_not_null(rig_receive(&rig, 5000));
-        cr_assert_not_null(rig_receive(&rig, 5000));
+        cr_assert_not_null(rig_receive(&rig, RIG_WAIT_MS));
+        cr_assert_not_null(rig_receive(&rig, RIG_WAIT_MS));
+        quick_rounds += clock_steady_us() - began_us < LOCK_WAIT_US;
         cr_assert_eq(items[0]->outcome, COMMIT_REDO);
         cr_assert_eq(items[1]->outcome, COMMIT_DONE);
         other = items[1]->row;
         rig_clear(&rig);
     }
-    cr_assert_lt(clock_steady_us() - started_us, 8000000, "a lock is waited for half a second");
-    cr_assert_gt(clock_steady_us() - second_us, 19 * 15000, "its shard must not spin");
+    /* Where it is waited for each time no round is quick; a busy machine makes some of them slow. */
+    cr_assert_geq(quick_rounds, ROUNDS / 5, "a lock is waited for half a second, and not again each time");
+    cr_assert_gt(clock_steady_us() - second_us, (ROUNDS - 1) * 15000, "its shard must not spin");
     rig_execute(&rig, "COMMIT");
     enum commit_outcome outcome = COMMIT_REDO;
     for (int round = 0; round < 200 && outcome == COMMIT_REDO; round++) {
@@ -435,7 +439,7 @@ Test(storage_committer, lookups_tell_identities_and_order_totals)
     rig.lookups[1].deliveries = known;
     struct message *message = &rig.lookups[1].head;
     cr_assert_eq(mailbox_send(rig.to_committer, 1, &message), STATUS_OK);
-    cr_assert_eq(rig_receive(&rig, 10000), &rig.lookups[1].head);
+    cr_assert_eq(rig_receive(&rig, RIG_WAIT_MS), &rig.lookups[1].head);
     cr_assert(known->looked_up && other_mode->looked_up && nameless->looked_up);
     cr_assert(known->identity_known && known->known_fingerprint == 0x8000000000000001);
     cr_assert(decimal_is_equal(known->order_before.filled, rig_decimal("0.5")));
@@ -451,7 +455,7 @@ Test(storage_committer, empty_requests_are_answered)
     rig_commit(&rig, 0);
     struct message *message = &rig.lookups[0].head;
     cr_assert_eq(mailbox_send(rig.to_committer, 0, &message), STATUS_OK);
-    cr_assert_eq(rig_receive(&rig, 10000), &rig.lookups[0].head);
+    cr_assert_eq(rig_receive(&rig, RIG_WAIT_MS), &rig.lookups[0].head);
 }
 
 Test(storage_committer, full_requests_of_all_shards_are_committed)
@@ -467,7 +471,7 @@ Test(storage_committer, full_requests_of_all_shards_are_committed)
     for (size_t shard = 0; shard < RIG_SHARDS; shard++)
         rig_send(&rig, shard);
     for (size_t shard = 0; shard < RIG_SHARDS; shard++)
-        cr_assert_not_null(rig_receive(&rig, 10000));
+        cr_assert_not_null(rig_receive(&rig, RIG_WAIT_MS));
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), RIG_SHARDS * COMMIT_ITEMS_MAX);
 }
 
@@ -476,6 +480,7 @@ Test(storage_committer, stop_finishes_what_is_waiting)
     const struct position btc = rig_position("BTCUSDT", POSITION_MODE_ONE_WAY, 0);
     struct commit_item *item = rig_item(&rig, 0, &btc);
     rig_send(&rig, 0);
+    committer_stop(rig.committer, RIG_WAIT_MS); /* as long as it takes */
     rig_stop(&rig);
     cr_assert_eq(item->outcome, COMMIT_DONE);
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 1);

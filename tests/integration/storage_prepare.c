@@ -20,7 +20,7 @@ static void close_rig(void)
     rig_close(&rig);
 }
 
-TestSuite(storage_prepare, .init = open_rig, .fini = close_rig, .timeout = 120);
+TestSuite(storage_prepare, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 Test(storage_prepare, empty_database_gets_its_tables_once)
 {

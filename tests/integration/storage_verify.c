@@ -22,7 +22,7 @@ static void close_rig(void)
     rig_close(&rig);
 }
 
-TestSuite(storage_verify, .init = open_rig, .fini = close_rig, .timeout = 120);
+TestSuite(storage_verify, .init = open_rig, .fini = close_rig, .timeout = 300);
 
 struct report {
     enum status status;

@@ -9,6 +9,7 @@
 #include "log.h"
 
 enum { LANE_LOOP, LANE_SHARD, LANE_PUBLISHER = LANE_SHARD + HISTORY_RIG_SHARDS, LANE_COUNT };
+enum { REQUESTS_MAX = 500 }; /* at once, however long neither side runs */
 
 static struct uuid new_uuid(void *context)
 {
@@ -40,9 +41,9 @@ void history_rig_open(struct history_rig *rig)
 
 void history_rig_start(struct history_rig *rig)
 {
-    uint32_t in[LANE_COUNT] = {64, 300, 300, HISTORY_ANNOUNCEMENTS_MAX};
+    uint32_t in[LANE_COUNT] = {REQUESTS_MAX, 300, 300, HISTORY_ANNOUNCEMENTS_MAX};
     uint32_t shards[HISTORY_RIG_SHARDS] = {300, 300};
-    uint32_t publisher[1] = {HISTORY_ANNOUNCEMENTS_MAX}, loop[1] = {64};
+    uint32_t publisher[1] = {HISTORY_ANNOUNCEMENTS_MAX}, loop[1] = {REQUESTS_MAX};
     rig->to_history = mailbox_create("history", in, LANE_COUNT);
     rig->to_shards = mailbox_create("shards", shards, HISTORY_RIG_SHARDS);
     rig->to_publisher = mailbox_create("publisher", publisher, 1);
@@ -200,8 +201,10 @@ static void play_publisher(struct history_rig *rig)
     struct message *message;
     while (!rig->publisher_is_deaf && mailbox_receive(rig->to_publisher, &message, 1) == 1) {
         const struct snapshot_announcement *announcement = (const struct snapshot_announcement *)(void *)message;
-        cr_assert(message->type == MESSAGE_SNAPSHOT && rig->announced_count < HISTORY_RIG_ANNOUNCED_MAX);
-        rig->announced[rig->announced_count++] = announcement->snapshot_id;
+        cr_assert(message->type == MESSAGE_SNAPSHOT);
+        if (rig->announced_count < HISTORY_RIG_ANNOUNCED_MAX)
+            rig->announced[rig->announced_count] = announcement->snapshot_id;
+        rig->announced_count++;
         snprintf(rig->last_message, sizeof rig->last_message, "%.*s", (int)announcement->body_len, announcement->body);
         mailbox_send_reserved(rig->to_history, LANE_PUBLISHER, &message);
     }
@@ -238,11 +241,11 @@ void history_rig_send(struct history_rig *rig, struct history_request *request)
     mailbox_send_reserved(rig->to_history, LANE_LOOP, &message);
 }
 
-void history_rig_await(struct history_rig *rig, struct history_request *request, int timeout_ms)
+void history_rig_await(struct history_rig *rig, struct history_request *request)
 {
-    const int64_t until_us = clock_steady_us() + (int64_t)timeout_ms * 1000;
+    const int64_t until_us = clock_steady_us() + (int64_t)RIG_WAIT_MS * 1000;
     while (request->loop_private == NULL) {
-        cr_assert(clock_steady_us() < until_us, "no answer within %d ms", timeout_ms);
+        cr_assert(clock_steady_us() < until_us, "no answer within %d ms", RIG_WAIT_MS);
         history_rig_pump(rig, 1);
     }
 }
@@ -251,12 +254,25 @@ struct history_request *history_rig_ask(struct history_rig *rig, enum history_ki
 {
     struct history_request *request = history_rig_request(kind, asset);
     history_rig_send(rig, request);
-    history_rig_await(rig, request, 30000);
+    history_rig_await(rig, request);
     if (request->status == STATUS_OK) { /* terminated, for the tests' sake */
         request->body = realloc(request->body, request->body_len + 1);
         request->body[request->body_len] = '\0';
     }
     return request;
+}
+
+void history_rig_until_served(struct history_rig *rig, const char *asset)
+{
+    const int64_t until_us = clock_steady_us() + (int64_t)RIG_WAIT_MS * 1000;
+    enum status status = STATUS_UNAVAILABLE;
+    while (status == STATUS_UNAVAILABLE && clock_steady_us() < until_us) {
+        struct history_request *request = history_rig_ask(rig, HISTORY_SNAPSHOT_LIST, asset);
+        status = request->status;
+        history_rig_free(request);
+        history_rig_pump(rig, 20);
+    }
+    cr_assert(status == STATUS_OK, "%s: %s", asset, status_word(status));
 }
 
 void history_rig_free(struct history_request *request)
@@ -275,9 +291,9 @@ void history_rig_want(struct history_rig *rig, size_t shard, size_t which, const
     mailbox_send_reserved(rig->to_history, LANE_SHARD + shard, &message);
 }
 
-void history_rig_until(struct history_rig *rig, const char *sql, int number, int timeout_ms)
+void history_rig_until(struct history_rig *rig, const char *sql, int number)
 {
-    const int64_t until_us = clock_steady_us() + (int64_t)timeout_ms * 1000;
+    const int64_t until_us = clock_steady_us() + (int64_t)RIG_WAIT_MS * 1000;
     int found;
     while ((found = rig_number(&rig->base, sql)) != number) {
         cr_assert(clock_steady_us() < until_us, "%s: %d, not %d", sql, found, number);

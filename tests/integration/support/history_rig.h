@@ -24,7 +24,7 @@ struct history_rig {
     bool publisher_is_deaf; /* announcements too */
     enum status correction_outcome;
     /* what they saw */
-    size_t marks, corrections, validations_home, announced_count, answers;
+    size_t marks, corrections, validations_home, announced_count, answers; /* .announced has the first of them */
     struct correction last_correction;
     struct uuid announced[HISTORY_RIG_ANNOUNCED_MAX];
     char last_message[4096];
@@ -50,15 +50,17 @@ void history_rig_pump(struct history_rig *rig, int timeout_ms);
 
 struct history_request *history_rig_request(enum history_kind kind, const char *asset);
 void history_rig_send(struct history_rig *rig, struct history_request *request);
-/* Waits for the answer to it; fails after timeout_ms. */
-void history_rig_await(struct history_rig *rig, struct history_request *request, int timeout_ms);
+/* Waits for the answer to it; fails where none comes. */
+void history_rig_await(struct history_rig *rig, struct history_request *request);
 /* All three; the caller frees the answer. */
 struct history_request *history_rig_ask(struct history_rig *rig, enum history_kind kind, const char *asset);
 void history_rig_free(struct history_request *request);
+/* Waits until the history has made its connections, by asking about that position. */
+void history_rig_until_served(struct history_rig *rig, const char *asset);
 /* Sends MESSAGE_VALIDATION_WANTED. */
 void history_rig_want(struct history_rig *rig, size_t shard, size_t which, const char *asset);
 
-/* Pumps until the query yields the number; fails after timeout_ms. */
-void history_rig_until(struct history_rig *rig, const char *sql, int number, int timeout_ms);
+/* Pumps until the query yields the number; fails where it does not. */
+void history_rig_until(struct history_rig *rig, const char *sql, int number);
 
 #endif

@@ -1,6 +1,7 @@
 #include "storage_rig.h"
 
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,21 @@ const char *rig_value(struct rig *rig, const char *sql)
 int rig_number(struct rig *rig, const char *sql)
 {
     return (int)strtol(rig_value(rig, sql), NULL, 10);
+}
+
+void rig_end_sessions(struct rig *rig)
+{
+    char sql[640];
+    const int64_t until_us = clock_steady_us() + (int64_t)RIG_WAIT_MS * 1000;
+    const char *ended =
+        rig_value(rig, "SELECT string_agg(pid::text, ','), bool_and(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                       "WHERE datname = current_database() AND application_name = 'position-manager'");
+    cr_assert_str_not_empty(ended, "there was none");
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM pg_stat_activity WHERE pid IN (%s)", ended);
+    while (rig_number(rig, sql) > 0) {
+        cr_assert(clock_steady_us() < until_us, "%s", sql);
+        poll(NULL, 0, 5);
+    }
 }
 
 static void keep_loaded(void *context, const struct position *position)
@@ -262,7 +278,7 @@ struct message *rig_receive(struct rig *rig, int timeout_ms)
 void rig_commit(struct rig *rig, size_t shard)
 {
     rig_send(rig, shard);
-    cr_assert(rig_receive(rig, 20000) == &rig->requests[shard]->head, "no answer");
+    cr_assert(rig_receive(rig, RIG_WAIT_MS) == &rig->requests[shard]->head, "no answer");
 }
 
 void rig_clear(struct rig *rig)

@@ -12,6 +12,8 @@
 #include "storage.h"
 
 enum { RIG_SHARDS = 3, RIG_DELIVERIES_MAX = 64, RIG_LOADED_MAX = 64 };
+/* For what has to come: longer than a busy machine keeps anybody waiting. */
+enum { RIG_WAIT_MS = 60000 };
 
 struct rig {
     struct storage_settings settings;
@@ -37,6 +39,8 @@ void rig_execute(struct rig *rig, const char *sql);
 /* The only value of a query; valid until the next call. "" for NULL or no row. */
 const char *rig_value(struct rig *rig, const char *sql);
 int rig_number(struct rig *rig, const char *sql);
+/* Ends the service's sessions in that database; returns when they are gone. */
+void rig_end_sessions(struct rig *rig);
 
 /* storage_prepare(); rows are kept in .loaded. */
 enum status rig_prepare(struct rig *rig, enum migrations_mode mode);
