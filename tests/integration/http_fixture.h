@@ -24,6 +24,9 @@
 #define KEY       "integration-key"
 #define SMALL_KEY "small-key"
 
+/* For what has to come, and for what must not take until then: longer than a busy machine keeps anybody waiting. */
+enum { HEAR_WAIT_MS = 20000 };
+
 /* libh2o never gives back a queue and the blocks that a thread kept for reuse; Criterion forgets its own. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
@@ -190,7 +193,7 @@ static inline CURLcode ask_raw(const char *path, struct ask ask, struct answer *
     curl_easy_reset(curl);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 10000L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 60000L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -264,6 +267,14 @@ static inline const char *header_of(const struct answer *answer, const char *nam
 
 /* ---- raw sockets ---- */
 
+static inline int count_of(const char *text, const char *part)
+{
+    int count = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
+        count++;
+    return count;
+}
+
 static inline int dial(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -304,12 +315,23 @@ static inline size_t hear(int fd, char *out, size_t size, int wait_ms, bool *clo
     return len;
 }
 
-static inline int count_of(const char *text, const char *part)
+/* Reads until text has come `count` times, the peer closes, or HEAR_WAIT_MS pass in silence; terminated. */
+static inline size_t hear_until(int fd, char *out, size_t size, const char *text, int count, bool *closed)
 {
-    int count = 0;
-    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
-        count++;
-    return count;
+    size_t len = 0;
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    *closed = false;
+    out[0] = '\0';
+    while (count_of(out, text) < count && len + 1 < size && poll(&poller, 1, HEAR_WAIT_MS) > 0) {
+        ssize_t n = recv(fd, out + len, size - 1 - len, 0);
+        if (n <= 0) {
+            *closed = true;
+            break;
+        }
+        len += (size_t)n;
+        out[len] = '\0';
+    }
+    return len;
 }
 
 /* Waits until at most `count` connections are open. */

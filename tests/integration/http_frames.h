@@ -4,7 +4,7 @@
 
 #include "http_fixture.h"
 
-/* Writes one frame; returns its length. type: 1 HEADERS, 3 RST_STREAM, 4 SETTINGS. */
+/* Writes one frame; returns its length. type: 1 HEADERS, 3 RST_STREAM, 4 SETTINGS, 6 PING. */
 static inline size_t frame(unsigned char *out, unsigned type, unsigned flags, uint32_t stream, const void *payload,
                            size_t len)
 {
@@ -70,7 +70,7 @@ static inline size_t hear_frames(int fd, char *out, size_t size, unsigned type, 
     *closed = false;
     while (!*closed && frame_count(out, len, type) < count) {
         struct pollfd poller = {.fd = fd, .events = POLLIN};
-        if (poll(&poller, 1, 20000) <= 0)
+        if (poll(&poller, 1, HEAR_WAIT_MS) <= 0)
             return len;
         ssize_t n = recv(fd, out + len, size - 1 - len, 0);
         *closed = n <= 0;

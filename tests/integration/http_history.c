@@ -50,12 +50,13 @@ static void *play_history(void *unused)
         mailbox_wait(history.mailbox, 20);
         while (atomic_load(&history.plan) != LEAVE && mailbox_receive(history.mailbox, &message, 1) == 1) {
             struct history_request *request = (struct history_request *)message;
+            const bool is_kept = atomic_load(&history.plan) != ANSWER;
             history.last = *request;
-            if (atomic_load(&history.plan) == ANSWER)
-                answer_one(request);
-            else
+            if (is_kept)
                 history.kept[atomic_fetch_add(&history.kept_count, 1)] = request;
-            atomic_fetch_add(&history.asked, 1);
+            atomic_fetch_add(&history.asked, 1); /* before the answer: who has it may look */
+            if (!is_kept)
+                answer_one(request);
         }
     }
     return NULL;
@@ -306,14 +307,22 @@ Test(http_history, a_long_answer_arrives_whole)
     cr_expect_str_eq(get(ASSET_PATH "/snapshots")->body, body);
 }
 
-static void *ask_often(void *failures)
+enum { ASKERS = 6, QUESTIONS = 200, SLOW_US = 400000 };
+
+static atomic_int failures, slow_ones;
+
+static void *ask_often(void *unused)
 {
     CURL *curl = curl_easy_init();
     static _Thread_local struct answer answer;
-    for (int i = 0; i < 200; i++) {
+    (void)unused;
+    for (int i = 0; i < QUESTIONS; i++) {
         struct ask how = {.key = KEY, .curl = curl};
+        const int64_t began_us = clock_steady_us();
         if (ask_raw(ASSET_PATH "/snapshots", how, &answer) != CURLE_OK || answer.code != 200)
-            atomic_fetch_add((atomic_int *)failures, 1);
+            atomic_fetch_add(&failures, 1);
+        if (clock_steady_us() - began_us > SLOW_US)
+            atomic_fetch_add(&slow_ones, 1);
     }
     curl_easy_cleanup(curl);
     return NULL;
@@ -321,16 +330,15 @@ static void *ask_often(void *failures)
 
 Test(http_history, no_answer_is_slept_over)
 {
-    pthread_t threads[6];
-    atomic_int failures = 0;
-    int64_t began_us = clock_steady_us();
-    for (size_t i = 0; i < 6; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, ask_often, &failures), 0);
-    for (size_t i = 0; i < 6; i++)
+    pthread_t threads[ASKERS];
+    for (size_t i = 0; i < ASKERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, ask_often, NULL), 0);
+    for (size_t i = 0; i < ASKERS; i++)
         pthread_join(threads[i], NULL);
-    cr_expect_eq(failures, 0);
-    /* A lost wake-up costs half a second, the loop's longest wait; 200 questions in a row would show it. */
-    cr_expect_lt(clock_steady_us() - began_us, 40000000);
+    cr_expect_eq(atomic_load(&failures), 0);
+    /* A lost wake-up costs half a second, the loop's longest wait, unless another question comes: of those under way in
+     * a loop one would wait so long each time. A busy machine makes a few slow. */
+    cr_expect_lt(atomic_load(&slow_ones), ASKERS * QUESTIONS / 10, "%d", atomic_load(&slow_ones));
 }
 
 /* Sends a question on a connection of its own and does not wait for the answer. */
@@ -361,7 +369,7 @@ Test(http_history_narrow, a_full_mailbox_is_told_at_once)
     cr_expect_str_eq(header_of(answer, "retry-after"), "1");
     atomic_store(&history.plan, ANSWER);
     for (size_t i = 0; i < LANE_CAPACITY; i++) {
-        (void)hear(fds[i], out, sizeof out, 2000, &closed);
+        (void)hear_until(fds[i], out, sizeof out, "\r\n\r\n", 1, &closed);
         cr_expect(strstr(out, "HTTP/1.1 201 Created") == out, "%s", out);
         close(fds[i]);
     }
@@ -406,7 +414,7 @@ Test(http_history, clients_that_vanish_meanwhile_leave_nothing_behind)
 
 Test(http_history, streams_reset_meanwhile_leave_nothing_behind)
 {
-    unsigned char block[256], out[512], code[4] = {0, 0, 0, 8};
+    unsigned char block[256], out[512], code[4] = {0, 0, 0, 8}, ping[8] = {0};
     size_t block_len = frame_get_block(block, ASSET_PATH "/snapshots", KEY);
     int fd = dial_http2();
     bool closed;
@@ -417,9 +425,11 @@ Test(http_history, streams_reset_meanwhile_leave_nothing_behind)
     cr_assert(is_asked_within(10, 20000));
     for (uint32_t i = 0; i < 10; i += 2)
         say(fd, out, frame(out, 3, 0, 1 + 2 * i, code, 4));
-    poll(NULL, 0, 100);
+    say(fd, out, frame(out, 6, 0, 0, ping, sizeof ping)); /* when it is answered the resets have been seen */
+    size_t len = hear_frames(fd, heard, sizeof heard, 6, 1, &closed);
+    cr_assert_eq(frame_count(heard, len, 6), 1);
     answer_kept();
-    size_t len = hear_frames(fd, heard, sizeof heard, 1, 5, &closed);
+    len = hear_frames(fd, heard, sizeof heard, 1, 5, &closed);
     cr_expect_eq(frame_count(heard, len, 1), 5, "the others are answered");
     cr_expect_not(closed);
     /* And a whole connection that goes with its streams. */
@@ -445,7 +455,11 @@ Test(http_history_alone, resets_of_unanswered_requests_end_the_connection)
         /* In one write, so that no answer comes between. */
         size_t len = frame(out, 1, 5, 1 + 2 * i, block, block_len);
         len += frame(out + len, 3, 0, 1 + 2 * i, code, 4);
-        if (!say(fd, out, len) || !is_asked_within((int)i + 1, 5000))
+        if (!say(fd, out, len))
+            break;
+        while (!closed && !is_asked_within((int)i + 1, 5))
+            (void)hear(fd, heard, sizeof heard, 0, &closed);
+        if (closed)
             break;
         answer_kept();
     }
@@ -476,13 +490,13 @@ Test(http_history, a_stop_waits_for_answers_within_its_deadline)
     int gone = ask_and_leave("POST");
     cr_assert(is_asked_within(2, 20000));
     close(gone);
-    cr_assert_eq(pthread_create(&thread, NULL, answer_later, NULL), 0);
     int64_t began_us = clock_steady_us();
-    server_stop(fixture.server, 5000);
+    cr_assert_eq(pthread_create(&thread, NULL, answer_later, NULL), 0);
+    server_stop(fixture.server, 2 * HEAR_WAIT_MS);
     cr_expect_gt(clock_steady_us() - began_us, 500000);
-    cr_expect_lt(clock_steady_us() - began_us, 4900000);
+    cr_expect_lt(clock_steady_us() - began_us, HEAR_WAIT_MS * 1000LL);
     pthread_join(thread, NULL);
-    (void)hear(fd, out, sizeof out, 20000, &closed);
+    (void)hear(fd, out, sizeof out, HEAR_WAIT_MS, &closed);
     cr_expect(strstr(out, "HTTP/1.1 201 Created") == out && strstr(out, history.body) != NULL, "%s", out);
     cr_expect(closed);
     close(fd);
@@ -503,7 +517,7 @@ Test(http_history, a_stop_does_not_wait_longer_and_later_answers_do_no_harm)
     cr_expect(connections_fall_to(0, 20000000));
     int64_t began_us = clock_steady_us();
     server_stop(fixture.server, 700);
-    cr_expect_lt(clock_steady_us() - began_us, 5000000);
+    cr_expect_lt(clock_steady_us() - began_us, INQUIRY_WAIT_US, "nor until the server gives it up");
     /* down() has the history answer what it kept: nobody waits for that any more. */
 }
 
@@ -529,9 +543,9 @@ Test(http_history_alone, a_silent_history_is_given_up_and_its_late_answer_does_n
     (void)hear(fd, out, sizeof out, 200, &closed);
     cr_expect_eq(out[0], '\0', "%s", out);
     struct pollfd poller = {.fd = fd, .events = POLLIN};
-    (void)poll(&poller, 1, 30000);
+    (void)poll(&poller, 1, INQUIRY_WAIT_US / 1000 + 2 * HEAR_WAIT_MS);
     cr_expect_geq(clock_steady_us() - began_us, INQUIRY_WAIT_US);
-    (void)hear(fd, out, sizeof out, 3000, &closed);
+    (void)hear_until(fd, out, sizeof out, "alive", 1, &closed);
     cr_expect(strstr(out, "HTTP/1.1 503 ") == out && strstr(out, "may still be done") != NULL, "%s", out);
     cr_expect_not_null(strstr(out, "alive"), "the connection goes on: %s", out);
     answer_kept();

@@ -23,13 +23,13 @@ static const char *large_upload(void)
     return upload;
 }
 
-/* Sends a request in HTTP/1.1 and returns what came back. */
-static const char *exchange(const char *request, size_t len, int wait_ms, bool *closed)
+/* Sends a request in HTTP/1.1 and returns what came back until the server closed. */
+static const char *exchange(const char *request, size_t len, bool *closed)
 {
     static char out[65536];
     int fd = dial();
     say(fd, request, len);
-    (void)hear(fd, out, sizeof out, wait_ms, closed);
+    (void)hear(fd, out, sizeof out, HEAR_WAIT_MS, closed);
     close(fd);
     return out;
 }
@@ -50,7 +50,7 @@ Test(http_hostile, a_large_body_is_refused_by_its_declared_length)
             snprintf(request, sizeof request,
                      "POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nX-API-Key: " KEY "\r\nContent-Length: %s\r\n\r\n",
                      rows[i].length);
-        const char *answer = exchange(request, (size_t)len, 3000, &closed);
+        const char *answer = exchange(request, (size_t)len, &closed);
         cr_expect_eq(strncmp(answer, rows[i].status, 13), 0, "%s: %s", rows[i].length, answer);
         cr_expect(strstr(answer, "application/json") != NULL, "%s", rows[i].length);
         cr_expect(strstr(answer, "\"error_code\":\"") != NULL, "%s: %s", rows[i].length, answer);
@@ -63,15 +63,19 @@ Test(http_hostile, a_client_that_sends_its_large_body_at_once_still_reads_why)
     static const char head[] =
         "POST /api/v1/positions HTTP/1.1\r\nHost: x\r\nX-API-Key: " KEY "\r\nContent-Length: 3145728\r\n\r\n";
     char out[4096];
-    bool closed;
-    int fd = dial();
-    say(fd, head, sizeof head - 1);
-    for (int i = 0; i < 12; i++) {
-        cr_expect(say(fd, large_upload(), MIB / 4), "a client that only reads afterwards would give up here");
-        poll(NULL, 0, 5);
+    bool is_taken = false, closed;
+    for (int tries = 0; tries < 20 && !is_taken;
+         tries++) { /* it is taken for two seconds: a busy machine may be late */
+        int fd = dial();
+        is_taken = say(fd, head, sizeof head - 1);
+        for (int i = 0; i < 12 && is_taken; i++) {
+            is_taken = say(fd, large_upload(), MIB / 4);
+            poll(NULL, 0, 5);
+        }
+        (void)hear(fd, out, sizeof out, HEAR_WAIT_MS, &closed);
+        close(fd);
     }
-    (void)hear(fd, out, sizeof out, 1000, &closed);
-    close(fd);
+    cr_expect(is_taken, "a client that only reads afterwards would give up");
     cr_expect_eq(strncmp(out, "HTTP/1.1 413 ", 13), 0, "'%s'", out);
     cr_expect(strstr(out, "PAYLOAD_TOO_LARGE") != NULL);
     cr_expect(connections_fall_to(0, 20000000));
@@ -134,8 +138,12 @@ Test(http_hostile, what_is_no_http_is_refused_and_the_server_lives)
         {"no host", "GET /health/live HTTP/1.1\r\n\r\n", "HTTP/1.1 200"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char answer[4096];
         bool closed;
-        const char *answer = exchange(rows[i].bytes, strlen(rows[i].bytes), 300, &closed);
+        int fd = dial();
+        say(fd, rows[i].bytes, strlen(rows[i].bytes));
+        (void)hear_until(fd, answer, sizeof answer, "\r\n\r\n", 1, &closed);
+        close(fd);
         cr_expect_eq(strncmp(answer, rows[i].answer, strlen(rows[i].answer)), 0, "%s: %s", rows[i].name, answer);
         cr_expect_eq(get("/api/v1/portfolio")->code, 200, "after %s", rows[i].name);
     }
@@ -149,7 +157,7 @@ Test(http_hostile, too_many_header_fields_are_refused)
     for (int i = 0; i < 80; i++)
         len += (size_t)snprintf(request + len, sizeof request - len, "X-%d: y\r\n", i);
     len += (size_t)snprintf(request + len, sizeof request - len, "\r\n");
-    const char *answer = exchange(request, len, 1000, &closed);
+    const char *answer = exchange(request, len, &closed);
     cr_expect_eq(strncmp(answer, "HTTP/1.1 400 ", 13), 0, "%s", answer);
     cr_expect(strstr(answer, "header fields") != NULL);
     cr_expect(closed);
@@ -165,7 +173,7 @@ Test(http_hostile, pipelined_requests_are_answered_in_order)
         len += (size_t)snprintf(request + len, sizeof request - len,
                                 "GET /health/live HTTP/1.1\r\nHost: x\r\nX-Trace-Id: number-%d\r\n\r\n", i);
     say(fd, request, len);
-    (void)hear(fd, out, sizeof out, 500, &closed);
+    (void)hear_until(fd, out, sizeof out, "number-19\r\n", 1, &closed);
     close(fd);
     cr_expect_eq(count_of(out, "HTTP/1.1 200"), 20);
     const char *at = out;
@@ -307,7 +315,7 @@ Test(http_tls, alpn_chooses_and_old_versions_are_refused)
     }
     cr_expect_neq(ask_raw("/health", (struct ask){.scheme = "http"}, &answer), CURLE_OK, "cleartext to a TLS port");
     bool closed;
-    (void)exchange("not tls at all\r\n\r\n", 18, 10000, &closed);
+    (void)exchange("not tls at all\r\n\r\n", 18, &closed);
     cr_expect(closed);
     unlink(cert), unlink(key), rmdir(directory);
 }
@@ -320,8 +328,8 @@ Test(http_stop, idle_connections_are_closed_and_the_port_is_free)
     int h2 = dial_http2();
     poll(NULL, 0, 100);
     int64_t began_us = clock_steady_us();
-    server_stop(fixture.server, 5000);
-    cr_expect_lt(clock_steady_us() - began_us, 4900000);
+    server_stop(fixture.server, 2 * HEAR_WAIT_MS);
+    cr_expect_lt(clock_steady_us() - began_us, HEAR_WAIT_MS * 1000LL);
     struct server_reading reading;
     server_read(fixture.server, &reading);
     cr_expect_eq(reading.connections, 0);
@@ -341,11 +349,10 @@ static atomic_int broken;
 
 /* Asks on one connection until the server says that it closes it; whatever was asked before must be answered in full.
  */
-static void *keep_asking(void *unused)
+static void *keep_asking(void *connection)
 {
     static const char request[] = "GET /api/v1/portfolio HTTP/1.1\r\nHost: x\r\nX-API-Key: " KEY "\r\n\r\n";
-    (void)unused;
-    int fd = dial();
+    int fd = *(int *)connection;
     while (!atomic_load(&enough)) {
         char out[8192];
         size_t len = 0;
@@ -369,8 +376,11 @@ static void *keep_asking(void *unused)
 Test(http_stop, busy_clients_get_whole_answers_until_the_end)
 {
     pthread_t threads[8];
-    for (int i = 0; i < 8; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, keep_asking, NULL), 0);
+    int fds[8];
+    for (int i = 0; i < 8; i++) {
+        fds[i] = dial();
+        cr_assert_eq(pthread_create(&threads[i], NULL, keep_asking, &fds[i]), 0);
+    }
     poll(NULL, 0, 300);
     for (int i = 0; i < 4000 && atomic_load(&answered) <= 8; i++)
         poll(NULL, 0, 5);
@@ -394,7 +404,7 @@ Test(http_stop, a_reader_that_does_not_read_does_not_hold_up_the_stop)
     poll(NULL, 0, 200);
     int64_t began_us = clock_steady_us();
     server_stop(fixture.server, 1000);
-    cr_expect_lt(clock_steady_us() - began_us, 5000000);
+    cr_expect_lt(clock_steady_us() - began_us, HEAR_WAIT_MS * 1000LL);
     server_destroy(fixture.server);
     fixture.server = NULL;
     close(fd);

@@ -201,16 +201,21 @@ Test(http_server, only_known_methods_pass_and_head_is_get_without_a_body)
 
 Test(http_server, the_limit_of_a_key_is_told_and_kept)
 {
+    enum { TOKEN_US = 20000000 }; /* three a minute */
     static const char *const left[] = {"2", "1", "0"};
+    const int64_t began_us = clock_steady_us();
     struct answer *answer;
     for (int i = 0; i < 3; i++) {
         answer = ask("/nothing", (struct ask){.key = SMALL_KEY});
         cr_expect_eq(answer->code, 404);
         cr_expect_str_eq(header_of(answer, "ratelimit-limit"), "3");
-        cr_expect_str_eq(header_of(answer, "ratelimit-remaining"), left[i]);
+        if (clock_steady_us() - began_us < TOKEN_US) /* later one has come back */
+            cr_expect_str_eq(header_of(answer, "ratelimit-remaining"), left[i]);
         cr_expect_geq(atoi(header_of(answer, "ratelimit-reset")), 1);
     }
     answer = ask("/api/v1/portfolio", (struct ask){.key = SMALL_KEY});
+    while (answer->code != 429 && clock_steady_us() - began_us > TOKEN_US) /* one has come back meanwhile */
+        answer = ask("/api/v1/portfolio", (struct ask){.key = SMALL_KEY});
     cr_expect_eq(answer->code, 429);
     cr_expect(has(answer, "RATE_LIMITED"));
     cr_expect_geq(atoi(header_of(answer, "retry-after")), 1);
@@ -283,15 +288,18 @@ Test(http_server, fields_that_always_change_are_not_kept_by_an_http2_connection)
     size_t lens[REQUESTS], block_len = frame_get_block(block, "/api/v1/positions", KEY), len = 0, short_ones = 0;
     bool closed;
     int fd = dial_http2();
+    const int64_t began_us = clock_steady_us();
     for (uint32_t i = 0; i < REQUESTS; i++)
         len += frame(batch + len, 1, 5, 1 + 2 * i, block, block_len);
     say(fd, batch, len);
-    len = hear(fd, out, sizeof out, 500, &closed);
+    len = hear_frames(fd, out, sizeof out, 1, REQUESTS, &closed);
+    const size_t seconds_begun = (size_t)((clock_steady_us() - began_us) / 1000000) + 1;
     close(fd);
     cr_assert_eq(indexed_lens(out, len, lens, REQUESTS), REQUESTS);
     for (size_t i = 0; i < REQUESTS; i++)
         short_ones += lens[i] <= INDEXED_LEN_MAX;
-    cr_expect_geq(short_ones, REQUESTS - 3, "all but the first, and one for each second that began meanwhile");
+    cr_expect_geq(short_ones + 2 + seconds_begun, REQUESTS,
+                  "all but the first, and one for each second that began meanwhile");
 }
 
 Test(http_server, one_connection_serves_many_requests)
