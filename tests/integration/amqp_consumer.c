@@ -56,7 +56,7 @@ Test(amqp_consumer, delivery_is_decoded_and_acknowledged_only_when_settled, .tim
     cr_assert_eq(consumer_outstanding(rig.consumer), 0);
     consumer_quiesce(rig.consumer);
     rig_wait_flag(&rig.board.inbound_connected, false, "not consuming any more");
-    cr_assert_eq(consumer_outstanding(rig.consumer), 0);
+    rig_wait_outstanding(rig.consumer, 0);
     cr_assert_eq(metric_value(METRIC_DELIVERIES_ACKED), 11);
     cr_assert_eq(atomic_load(&rig.board.oldest_unacked_at_us), 0);
     rig_finish(&rig);
@@ -126,7 +126,7 @@ Test(amqp_consumer, lost_connection_brings_unsettled_ones_again_and_old_tickets_
     }
     rig_wait_metric(METRIC_STALE_SETTLEMENTS, 3, "old tickets are counted");
     rig_expect_counts(RIG_ORDERS, "0\t3");
-    cr_assert_geq(metric_value(METRIC_BROKER_LOSSES), 2);
+    rig_wait_metric(METRIC_BROKER_LOSSES, 2, "of both connections");
     cr_assert_eq(metric_value(METRIC_DELIVERIES_REDELIVERED), 3);
     for (int i = 0; i < 3; i++)
         rig_settle(&rig, old[i]);
@@ -258,14 +258,19 @@ Test(amqp_consumer, broker_that_pauses_is_told_and_its_connections_are_kept, .ti
     cr_assert_not_null(pid);
     pid_t broker = (pid_t)strtol(pid, NULL, 10);
     start((struct rig_options){.prefetch = 10, .window = 10, .heartbeat_s = 30});
-    cr_assert_eq(kill(broker, SIGSTOP), 0);
-    const int64_t stopped_us = clock_steady_us();
-    rig_wait_flag(&rig.board.inbound_connected, false, "the consumer misses an answer");
-    rig_wait_flag(&rig.board.outbound_connected, false, "the publisher misses an answer");
-    cr_assert_geq(clock_steady_us() - stopped_us, 900000, "too early: any pause would be told");
-    cr_assert_eq(kill(broker, SIGCONT), 0);
-    rig_wait_flag(&rig.board.inbound_connected, true, "the consumer hears of it again");
-    rig_wait_flag(&rig.board.outbound_connected, true, "the publisher hears of it again");
+    /* A busy machine may have kept the broker from an answer just before, a few times. */
+    bool is_too_early = true;
+    for (int tries = 0; tries < 20 && is_too_early; tries++) {
+        cr_assert_eq(kill(broker, SIGSTOP), 0);
+        const int64_t stopped_us = clock_steady_us();
+        rig_wait_flag(&rig.board.inbound_connected, false, "the consumer misses an answer");
+        rig_wait_flag(&rig.board.outbound_connected, false, "the publisher misses an answer");
+        is_too_early = clock_steady_us() - stopped_us < 900000;
+        cr_assert_eq(kill(broker, SIGCONT), 0);
+        rig_wait_flag(&rig.board.inbound_connected, true, "the consumer hears of it again");
+        rig_wait_flag(&rig.board.outbound_connected, true, "the publisher hears of it again");
+    }
+    cr_assert_not(is_too_early, "any pause would be told");
     cr_assert_eq(metric_value(METRIC_BROKER_LOSSES), 0);
     cr_assert_geq(metric_value(METRIC_BROKER_SILENCES), 2);
     send_executions(0, 1);
@@ -283,12 +288,12 @@ Test(amqp_consumer, quiesced_consumer_takes_nothing_new_and_still_acknowledges, 
     rig_expect_queue(RIG_ORDERS, "consumers", "0");
     send_executions(2, 3);
     cr_assert_null(rig_receive(rig.shard_mailbox, 300));
-    cr_assert_eq(consumer_outstanding(rig.consumer), 2);
+    rig_wait_outstanding(rig.consumer, 2);
     rig_settle(&rig, first);
     rig_expect_counts(RIG_ORDERS, "3\t1");
     rig_settle(&rig, second);
     /* Settled before the stop is acknowledged by it. */
-    consumer_stop(rig.consumer, 2000);
+    consumer_stop(rig.consumer, RIG_WAIT_MS);
     rig_expect_counts(RIG_ORDERS, "3\t0");
     rig_finish(&rig);
 }
@@ -315,8 +320,8 @@ Test(amqp_consumer, stop_with_unsettled_deliveries_leaves_them_to_the_broker, .t
             rig_settle(&rig, delivery);
     }
     int64_t began_us = clock_steady_us();
-    consumer_stop(rig.consumer, 2000);
-    cr_assert_lt(clock_steady_us() - began_us, 6000000);
+    consumer_stop(rig.consumer, RIG_WAIT_MS);
+    cr_assert_lt(clock_steady_us() - began_us, RIG_WAIT_MS / 2 * 1000, "it does not wait for them");
     rig_expect_counts(RIG_ORDERS, "3\t0");
     rig_finish(&rig);
 }

@@ -175,6 +175,14 @@ static inline void rig_wait_metric(enum metric metric, uint64_t at_least, const 
     cr_assert_geq(metric_value(metric), at_least, "%s", what);
 }
 
+static inline void rig_wait_outstanding(const struct consumer *consumer, size_t expected)
+{
+    int64_t until_us = clock_steady_us() + (int64_t)RIG_WAIT_MS * 1000;
+    while (consumer_outstanding(consumer) != expected && clock_steady_us() < until_us)
+        usleep(2000);
+    cr_assert_eq(consumer_outstanding(consumer), expected);
+}
+
 /* The next message of a mailbox, NULL after timeout_ms. */
 static inline struct message *rig_receive(struct mailbox *mailbox, int timeout_ms)
 {
@@ -323,6 +331,7 @@ static inline void rig_start(struct rig *rig, struct rig_options options)
     cr_assert_eq(publisher_start(rig->publisher), STATUS_OK);
     rig_wait_flag(&rig->board.inbound_connected, true, "the consumer connects");
     rig_wait_flag(&rig->board.outbound_connected, true, "the publisher connects");
+    rig_wait_metric(METRIC_BROKER_CONNECTS, 2, "both are counted"); /* a moment later than they are told */
 }
 
 /* Whatever the test still holds of the shard's mailbox is taken out; deliveries belong to the consumer's pool. */
