@@ -61,7 +61,7 @@ static bool read_request(struct connection *connection, char *text)
     size_t len = 0;
     text[0] = '\0';
     while (!is_whole(text)) {
-        if (len == SERVED_REQUEST_LEN_MAX - 1 || !wait_for(connection->server, connection->fd, 5000))
+        if (len == SERVED_REQUEST_LEN_MAX - 1 || !wait_for(connection->server, connection->fd, 60000))
             return false;
         ssize_t got = read(connection->fd, text + len, SERVED_REQUEST_LEN_MAX - 1 - len);
         if (got <= 0)

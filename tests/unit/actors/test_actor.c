@@ -71,13 +71,13 @@ Test(actor, is_called_once_before_anything_came)
     int64_t wall_us = clock_wall_us();
     int64_t steady_us = clock_steady_us();
     struct actor_thread *thread = actor_start("recorder", &recorder, recorder_receive, mailbox);
-    for (int waits = 0; waits < 10000 && actor_turns(thread) < 1; waits++)
+    for (int waits = 0; waits < 60000 && actor_turns(thread) < 1; waits++)
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* for a call too many */
     actor_stop(thread);
     cr_assert_eq(recorder.calls, 1);
     cr_assert_eq(recorder.counts[0], 0);
-    cr_assert(recorder.times[0].wall_us >= wall_us && recorder.times[0].wall_us <= wall_us + 10000000);
+    cr_assert(recorder.times[0].wall_us >= wall_us && recorder.times[0].wall_us <= clock_wall_us());
     cr_assert(recorder.times[0].steady_us >= steady_us && recorder.times[0].steady_us <= clock_steady_us());
     mailbox_destroy(mailbox);
 }
@@ -108,7 +108,7 @@ Test(actor, a_wake_makes_a_sleeping_loop_go_round_without_calling_the_actor)
         uint64_t turns = actor_turns(thread);
         mailbox_wake(mailbox);
         for (int waits = 0; actor_turns(thread) == turns; waits++) {
-            cr_assert_lt(waits, 10000, "wake %d", i);
+            cr_assert_lt(waits, 60000, "wake %d", i);
             (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         }
     }
@@ -130,7 +130,7 @@ Test(actor, what_was_sent_before_the_stop_is_received_in_bounded_batches)
 }
 
 /* After a crowd it lets the next messages gather, and a deadline is kept all the same. */
-Test(actor, what_comes_behind_a_crowd_is_received_and_deadlines_are_kept, .timeout = 60)
+Test(actor, what_comes_behind_a_crowd_is_received_and_deadlines_are_kept, .timeout = 300)
 {
     enum { ROUNDS = 200, CROWD = 20 };
     struct mailbox *home = mailbox_of(NOTES);
@@ -157,7 +157,7 @@ Test(actor, deadline_is_kept_without_a_message_and_never_early)
     struct recorder recorder = {.wait_us = 5500, .timed_calls = 4};
     struct mailbox *mailbox = mailbox_of(10);
     struct actor_thread *thread = actor_start("recorder", &recorder, recorder_receive, mailbox);
-    for (int waits = 0; waits < 10000 && actor_turns(thread) < 5; waits++)
+    for (int waits = 0; waits < 60000 && actor_turns(thread) < 5; waits++)
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* for a call too many */
     actor_stop(thread);

@@ -11,7 +11,7 @@
 #include "prices.h"
 #include "prices_server.h"
 
-enum { SECOND_US = 10 * 1000, PATIENCE_US = 10 * 1000 * 1000, LOG_MAX = 64 * 1024 };
+enum { SECOND_US = 10 * 1000, PATIENCE_US = 60 * 1000 * 1000, LOG_MAX = 64 * 1024 };
 
 #define KEY "secret-key-of-the-gateway"
 
@@ -39,7 +39,7 @@ static void stop(void)
     prices_server_destroy(server);
 }
 
-TestSuite(subscription, .init = start, .fini = stop, .timeout = 60);
+TestSuite(subscription, .init = start, .fini = stop, .timeout = 300);
 
 static size_t count_of(const char *text, const char *part)
 {

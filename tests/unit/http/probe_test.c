@@ -76,7 +76,7 @@ Test(probe, the_code_is_that_of_the_answers_first_line)
         server_start(&server, rows[i].answer);
         int code = -1;
         const struct probe_target target = {.host = hosts[i % 2], .port = server.port};
-        cr_expect_eq(probe_ready(&target, 2000, &code), rows[i].status, "%s", rows[i].answer);
+        cr_expect_eq(probe_ready(&target, 60000, &code), rows[i].status, "%s", rows[i].answer);
         cr_expect_eq(code, rows[i].code, "%s", rows[i].answer);
         server_stop(&server);
         cr_expect_eq(strncmp(server.asked, "GET /health/ready HTTP/1.1\r\n", 28), 0, "%s", server.asked);
@@ -100,7 +100,7 @@ Test(probe, an_answer_in_cleartext_is_none_where_tls_is_spoken)
     int code = -1;
     server_start(&server, "HTTP/1.1 400 Bad Request\r\n\r\n");
     const struct probe_target target = {.host = "127.0.0.1", .port = server.port, .is_tls = true};
-    cr_expect_eq(probe_ready(&target, 2000, &code), STATUS_UNAVAILABLE);
+    cr_expect_eq(probe_ready(&target, 60000, &code), STATUS_UNAVAILABLE);
     cr_expect_eq(code, 0);
     server_stop(&server);
 }

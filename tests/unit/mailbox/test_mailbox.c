@@ -229,7 +229,7 @@ Test(mailbox, gathering_receiver_is_left_alone_by_senders)
     mailbox_destroy(mailbox);
 }
 
-Test(mailbox, a_wake_ends_the_gathering, .timeout = 20)
+Test(mailbox, a_wake_ends_the_gathering, .timeout = 300)
 {
     struct mailbox *mailbox = mailbox_of(10, 0);
     mailbox_wake(mailbox);
