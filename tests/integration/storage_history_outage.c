@@ -197,7 +197,7 @@ Test(storage_history_outage, who_asks_while_the_history_first_connects_is_answer
         history_rig_free(request);
     }
     cr_expect_eq(status, STATUS_OK);
-    setenv("PGOPTIONS", "-c post_auth_delay=300", 1);
+    setenv("PGOPTIONS", "-c post_auth_delay=10", 1);
     rig_end_sessions(&rig.base);
     expect_all_refused_at_once();
     unsetenv("PGOPTIONS");
