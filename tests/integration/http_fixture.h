@@ -297,32 +297,17 @@ static inline bool say(int fd, const void *bytes, size_t len)
     return true;
 }
 
-/* Reads until the peer closes, `wait_ms` pass in silence, or out is full; terminated. Returns the length. */
-static inline size_t hear(int fd, char *out, size_t size, int wait_ms, bool *closed)
-{
-    size_t len = 0;
-    struct pollfd poller = {.fd = fd, .events = POLLIN};
-    *closed = false;
-    while (len + 1 < size && poll(&poller, 1, wait_ms) > 0) {
-        ssize_t n = recv(fd, out + len, size - 1 - len, 0);
-        if (n <= 0) {
-            *closed = true;
-            break;
-        }
-        len += (size_t)n;
-    }
-    out[len] = '\0';
-    return len;
-}
-
-/* Reads until text has come `count` times, the peer closes, or HEAR_WAIT_MS pass in silence; terminated. */
-static inline size_t hear_until(int fd, char *out, size_t size, const char *text, int count, bool *closed)
+/*
+ * Reads until text has come `count` times (NULL: there is none to wait for), the peer closes, `wait_ms` pass in
+ * silence, or out is full; terminated. Returns the length.
+ */
+static inline size_t hear_text(int fd, char *out, size_t size, const char *text, int count, int wait_ms, bool *closed)
 {
     size_t len = 0;
     struct pollfd poller = {.fd = fd, .events = POLLIN};
     *closed = false;
     out[0] = '\0';
-    while (count_of(out, text) < count && len + 1 < size && poll(&poller, 1, HEAR_WAIT_MS) > 0) {
+    while ((text == NULL || count_of(out, text) < count) && len + 1 < size && poll(&poller, 1, wait_ms) > 0) {
         ssize_t n = recv(fd, out + len, size - 1 - len, 0);
         if (n <= 0) {
             *closed = true;
@@ -332,6 +317,16 @@ static inline size_t hear_until(int fd, char *out, size_t size, const char *text
         out[len] = '\0';
     }
     return len;
+}
+
+static inline size_t hear(int fd, char *out, size_t size, int wait_ms, bool *closed)
+{
+    return hear_text(fd, out, size, NULL, 0, wait_ms, closed);
+}
+
+static inline size_t hear_until(int fd, char *out, size_t size, const char *text, int count, bool *closed)
+{
+    return hear_text(fd, out, size, text, count, HEAR_WAIT_MS, closed);
 }
 
 /* Waits until at most `count` connections are open. */
