@@ -36,18 +36,6 @@ static int number(const char *sql)
     return rig_number(&rig.base, sql);
 }
 
-static void expect_status(enum history_kind kind, const char *asset, enum status status)
-{
-    struct history_request *request = history_rig_ask(&rig, kind, asset);
-    cr_expect_eq(request->status, status, "%s: %s", asset, status_word(request->status));
-    history_rig_free(request);
-}
-
-static void take(const char *asset)
-{
-    expect_status(HISTORY_SNAPSHOT_TAKE, asset, STATUS_OK);
-}
-
 /* ---- taking ---- */
 
 Test(storage_history, snapshot_is_durable_marked_and_announced)
@@ -90,7 +78,7 @@ Test(storage_history, what_is_not_there_is_not_found)
     static const enum history_kind kinds[] = {HISTORY_SNAPSHOT_TAKE, HISTORY_SNAPSHOT_LIST, HISTORY_SNAPSHOT_AT,
                                               HISTORY_VALIDATE};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        expect_status(kinds[i], "BTCUSDT", STATUS_NOT_FOUND); /* in that mode */
+        history_rig_expect(&rig, kinds[i], "BTCUSDT", STATUS_NOT_FOUND); /* in that mode */
     cr_expect_eq(number("SELECT count(*) FROM position_snapshots"), 0);
 }
 
@@ -100,7 +88,7 @@ Test(storage_history, position_whose_row_was_deleted_gets_no_snapshot)
     rig_execute(&rig.base, "DELETE FROM positions");
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    expect_status(HISTORY_SNAPSHOT_TAKE, "BTCUSDT", STATUS_NOT_FOUND);
+    history_rig_expect(&rig, HISTORY_SNAPSHOT_TAKE, "BTCUSDT", STATUS_NOT_FOUND);
     cr_expect_eq(number("SELECT count(*) FROM position_manager_outbox"), 0);
 }
 
@@ -111,12 +99,12 @@ Test(storage_history, mark_that_takes_long_keeps_nobody)
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
     const int64_t started_us = clock_steady_us();
-    take("BTCUSDT"); /* which would wait for ever */
+    history_rig_take(&rig, "BTCUSDT"); /* which would wait for ever */
     const int64_t took_us = clock_steady_us() - started_us;
     cr_expect_gt(took_us, 1800000, "%lld us", (long long)took_us);
     rig.shards_are_deaf = false;
     history_rig_pump(&rig, 50);
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     cr_expect_eq(rig.marks, 2, "the late mark came home in peace");
 }
 
@@ -270,7 +258,7 @@ Test(storage_history, requests_are_served_while_all_are_taken)
     rig_execute(&rig.base, "BEGIN; LOCK TABLE position_manager_outbox IN EXCLUSIVE MODE");
     for (int i = 0; i < 15; i++) {
         /* One that waited would not be answered: the lock is held until all are. */
-        expect_status(i % 2 == 0 ? HISTORY_SNAPSHOT_LIST : HISTORY_VALIDATE, "P00000USDT", STATUS_OK);
+        history_rig_expect(&rig, i % 2 == 0 ? HISTORY_SNAPSHOT_LIST : HISTORY_VALIDATE, "P00000USDT", STATUS_OK);
         history_rig_pump(&rig, 100);
     }
     rig_execute(&rig.base, "COMMIT");
@@ -285,8 +273,8 @@ Test(storage_history, what_was_not_confirmed_is_announced_again_after_a_crash)
     rig.publisher_is_deaf = true;
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    take("BTCUSDT");
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     for (int i = 0; i < 6000 && mailbox_depth(rig.to_publisher, 0) < 2; i++)
         history_rig_pump(&rig, 5);
     history_rig_pump(&rig, 200); /* for one too many */
@@ -312,14 +300,14 @@ Test(storage_history, announcement_that_comes_home_unconfirmed_stays_in_the_tabl
     rig.publisher_is_deaf = true;
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     struct message *message = NULL;
     for (int i = 0; i < 6000 && mailbox_receive(rig.to_publisher, &message, 1) == 0; i++)
         history_rig_pump(&rig, 5);
     cr_assert_not_null(message);
     ((struct snapshot_announcement *)(void *)message)->snapshot_id = (struct uuid){0};
     mailbox_send_reserved(rig.to_history, 1 + HISTORY_RIG_SHARDS, &message);
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     cr_expect_eq(number("SELECT count(*) FROM position_manager_outbox"), 2);
     cr_expect_eq(mailbox_depth(rig.to_publisher, 0), 0, "nothing more is given to a publisher that has stopped");
 }
@@ -358,7 +346,7 @@ Test(storage_history, older_tables_with_columns_of_their_own_are_filled)
     history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     cr_expect_eq(
         number("SELECT count(*) FROM position_snapshots WHERE size = 2 AND average_entry_price = 100 "
                "AND current_price = 110 AND unrealized_pnl = 20 AND realized_pnl IS NULL AND \"Odd name\" = '' "
@@ -372,6 +360,6 @@ Test(storage_history, older_tables_with_columns_of_their_own_are_filled)
     /* Altered under way: the statement is made anew after one refusal. */
     rig_execute(&rig.base, "ALTER TABLE position_snapshots ADD late text NOT NULL DEFAULT ''; "
                            "ALTER TABLE position_snapshots ALTER late DROP DEFAULT");
-    expect_status(HISTORY_SNAPSHOT_TAKE, "BTCUSDT", STATUS_UNAVAILABLE);
-    take("BTCUSDT");
+    history_rig_expect(&rig, HISTORY_SNAPSHOT_TAKE, "BTCUSDT", STATUS_UNAVAILABLE);
+    history_rig_take(&rig, "BTCUSDT");
 }

@@ -30,18 +30,6 @@ TestSuite(storage_history_outage, .init = open_rig, .fini = close_rig, .timeout 
 /* Of what has to be done at once, and that a busy machine may keep from it a few times. */
 enum { TRIES_MAX = 20 };
 
-static void expect_status(enum history_kind kind, const char *asset, enum status status)
-{
-    struct history_request *request = history_rig_ask(&rig, kind, asset);
-    cr_expect_eq(request->status, status, "%s: %s", asset, status_word(request->status));
-    history_rig_free(request);
-}
-
-static void take(const char *asset)
-{
-    expect_status(HISTORY_SNAPSHOT_TAKE, asset, STATUS_OK);
-}
-
 /* What a server that became read-only refuses ends the connections each time. */
 Test(storage_history_outage, server_that_turned_read_only_is_not_asked_without_a_pause)
 {
@@ -52,7 +40,7 @@ Test(storage_history_outage, server_that_turned_read_only_is_not_asked_without_a
     rig.publisher_is_deaf = true;
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     for (int i = 0; i < 6000 && mailbox_depth(rig.to_publisher, 0) < 1; i++)
         history_rig_pump(&rig, 5);
     snprintf(sql, sizeof sql, "ALTER DATABASE %s SET default_transaction_read_only = on", rig.base.database);
@@ -105,7 +93,7 @@ static void expect_all_refused_at_once(void)
         bool is_at_once = false;
         for (int tries = 0; tries < TRIES_MAX && !is_at_once; tries++) {
             const int64_t started_us = clock_steady_us();
-            expect_status(kinds[i], "BTCUSDT", STATUS_UNAVAILABLE);
+            history_rig_expect(&rig, kinds[i], "BTCUSDT", STATUS_UNAVAILABLE);
             is_at_once = clock_steady_us() - started_us < 500000;
         }
         cr_expect(is_at_once, "kind %d", kinds[i]);
@@ -120,16 +108,16 @@ Test(storage_history_outage, without_the_database_requests_are_refused_at_once)
     rig.base.settings.user = "pm_history_test";
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     set_server_away(true);
     for (int round = 0; round < 3; round++) {
         expect_all_refused_at_once();
         history_rig_pump(&rig, 200);
     }
-    expect_status(HISTORY_SNAPSHOT_TAKE, "NOSUCHUSDT", STATUS_NOT_FOUND);
+    history_rig_expect(&rig, HISTORY_SNAPSHOT_TAKE, "NOSUCHUSDT", STATUS_NOT_FOUND);
     set_server_away(false);
     history_rig_until_served(&rig, "BTCUSDT"); /* it comes back by itself */
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     history_rig_stop(&rig);
     rig.base.settings.user = user;
     rig_execute(&rig.base, "DROP ROLE pm_history_test");
@@ -171,7 +159,7 @@ Test(storage_history_outage, server_that_says_nothing_keeps_nobody)
     rig.base.settings.host = "127.0.0.1";
     rig.base.settings.port = port;
     history_rig_start(&rig);
-    expect_status(HISTORY_SNAPSHOT_LIST, "BTCUSDT", STATUS_UNAVAILABLE); /* after the start's patience */
+    history_rig_expect(&rig, HISTORY_SNAPSHOT_LIST, "BTCUSDT", STATUS_UNAVAILABLE); /* after the start's patience */
     expect_all_refused_at_once();
     bool is_at_once = false;
     for (int tries = 0; tries < TRIES_MAX && !is_at_once; tries++)
@@ -208,14 +196,14 @@ Test(storage_history_outage, connections_ended_while_idle_are_replaced_before_an
     history_rig_position(&rig, "BTCUSDT", POSITION_MODE_ONE_WAY);
     history_rig_start(&rig);
     history_rig_until_served(&rig, "BTCUSDT");
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
     rig_end_sessions(&rig.base);
     history_rig_until(&rig,
                       "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
                       "AND application_name = 'position-manager'",
                       3);                      /* without a request */
     history_rig_until_served(&rig, "BTCUSDT"); /* the last one may not be set up yet */
-    take("BTCUSDT");
+    history_rig_take(&rig, "BTCUSDT");
 }
 
 /* Stops a history of which a mark and a lock keep some from their answers; returns how long that took. */

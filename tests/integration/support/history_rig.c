@@ -301,3 +301,15 @@ void history_rig_until(struct history_rig *rig, const char *sql, int number)
             history_rig_pump(rig, 1);
     }
 }
+
+void history_rig_expect(struct history_rig *rig, enum history_kind kind, const char *asset, enum status status)
+{
+    struct history_request *request = history_rig_ask(rig, kind, asset);
+    cr_expect_eq(request->status, status, "%s: %s", asset, status_word(request->status));
+    history_rig_free(request);
+}
+
+void history_rig_take(struct history_rig *rig, const char *asset)
+{
+    history_rig_expect(rig, HISTORY_SNAPSHOT_TAKE, asset, STATUS_OK);
+}

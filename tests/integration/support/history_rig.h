@@ -55,6 +55,9 @@ void history_rig_await(struct history_rig *rig, struct history_request *request)
 /* All three; the caller frees the answer. */
 struct history_request *history_rig_ask(struct history_rig *rig, enum history_kind kind, const char *asset);
 void history_rig_free(struct history_request *request);
+/* Asks, and expects that answer; take: a snapshot, which works. */
+void history_rig_expect(struct history_rig *rig, enum history_kind kind, const char *asset, enum status status);
+void history_rig_take(struct history_rig *rig, const char *asset);
 /* Waits until the history has made its connections, by asking about that position. */
 void history_rig_until_served(struct history_rig *rig, const char *asset);
 /* Sends MESSAGE_VALIDATION_WANTED. */
