@@ -18,4 +18,7 @@ int64_t clock_wall_us(void);
 /* Steady time since some start, microseconds, for deadlines and durations. Thread: any. */
 int64_t clock_steady_us(void);
 
+/* Processor time that the calling thread has used, microseconds. A system call. */
+int64_t clock_thread_us(void);
+
 #endif

@@ -115,6 +115,7 @@ static void loop_set_up(struct loop *loop)
     h2o_context_init(&loop->context, loop->evloop, &shared->config);
     guard_init(&loop->guard, &shared->connections);
     loop->guard.now_us = clock_steady_us();
+    ahead_start(&loop->ahead, loop->guard.now_us);
     loop->accept = (h2o_accept_ctx_t){.ctx = &loop->context, .hosts = shared->config.hosts, .ssl_ctx = shared->tls};
     loop->listener = h2o_evloop_socket_create(loop->evloop, loop->listen_fd, H2O_SOCKET_FLAG_DONT_READ);
     loop->listener->data = loop;
@@ -147,6 +148,7 @@ static void loop_turn(struct loop *loop, int wait_ms)
         inquiries_finish_wait(&loop->inquiries);
     frames_watch_new(&loop->context);
     loop->guard.now_us = clock_steady_us();
+    ahead_turn(&loop->ahead, loop->guard.now_us);
     atomic_store_explicit(&loop->turned_at_us, loop->guard.now_us, memory_order_relaxed);
 }
 

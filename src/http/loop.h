@@ -13,6 +13,7 @@
 
 #include <h2o.h>
 
+#include "ahead.h"
 #include "body.h"
 #include "gate.h"
 #include "guard.h"
@@ -63,6 +64,7 @@ struct loop {
     h2o_accept_ctx_t accept;
     h2o_socket_t *listener;
     h2o_socket_t *wake;
+    struct ahead ahead;
     struct guard guard;
     struct inquiries inquiries;
     struct directory_reader *reader;

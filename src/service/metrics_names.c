@@ -62,6 +62,8 @@ const struct counter_name counter_names[METRIC_COUNT] = {
     PLAIN(METRIC_HTTP_RATE_LIMITED, "http_rate_limited_total", "Requests refused by the rate limit."),
     PLAIN(METRIC_HTTP_CONNECTIONS_REFUSED, "http_connections_refused_total",
           "Connections refused, for want of room, or ended because of what they did."),
+    PLAIN(METRIC_HTTP_STEPPED_BACK, "http_stepped_back_total",
+          "Times an HTTP thread gave up real-time priority for a while, having much to do."),
     PLAIN(METRIC_LIMIT_BREACHES, "exposure_limit_breaches_total", "Times the exposure limit began to be exceeded."),
     PLAIN(METRIC_PRICE_REQUESTS, "price_requests_total", "Requests to the price service."),
     PLAIN(METRIC_PRICE_FAILURES, "price_request_failures_total",

@@ -227,6 +227,14 @@ def test_enabled_it_is_ready_when_positions_can_be_read(container, settled, bare
     print(f"package: exposure {container.run('systemd-analyze', 'security', UNIT).stdout.splitlines()[-1].strip()}")
 
 
+def test_threads_that_answer_run_ahead_of_others_and_no_other_does(container):
+    """Policies as the kernel counts them: 2 is SCHED_RR, 0 the ordinary one; field 41 of a thread's stat."""
+    told = container.run("sh", "-c", f"cat /proc/{container.show('MainPID')}/task/*/stat").stdout.splitlines()
+    policies = {(line.split()[1].strip("()"), line.split()[40]) for line in told}
+    assert {policy for name, policy in policies if name == "http"} == {"2"}, told
+    assert {policy for name, policy in policies if name != "http"} == {"0"}, told
+
+
 def status_of(container, field):
     pid = container.show("MainPID")
     return container.run("sed", "-n", f"s/^{field}:[[:space:]]*//p", f"/proc/{pid}/status").stdout.strip()

@@ -87,6 +87,7 @@ def test_every_series_of_the_service_is_in_a_panel_or_a_rule(root, service):
     families = set(re.findall(r"^# TYPE (position_manager_\S+) ", service.get("/metrics").text, re.M))
     left = {"position_manager_positions", "position_manager_portfolio_value_usdt", "position_manager_stopping", "position_manager_connects_total",
             "position_manager_mailbox_full_total", "position_manager_stale_settlements_total", "position_manager_http_connections_refused_total",
+            "position_manager_http_stepped_back_total",
             "position_manager_exposure_limit_breaches_total", "position_manager_validations_total", "position_manager_snapshots_total",
             "position_manager_snapshots_deleted_total"}
     unseen = {family for family in families if not any(name == family or re.fullmatch(family + "_(bucket|sum|count)", name) for name in shown)}
