@@ -4,7 +4,7 @@
 # Everything it has is its own: node name, cookie, name server (epmd), ports, data, logs, configuration. It listens on
 # the loopback address only. Its one user is $PM_RABBITMQ_USER with $PM_RABBITMQ_PASSWORD, by default a random one that is
 # kept in <dir>/rabbitmq/password. Nodes carry an address for a name, so that no name needs to be resolved. PM_RABBITMQ_BIN
-# is where another version's programs are.
+# is where another version's programs are, PM_RABBITMQ_ERL_ARGS are further arguments of its runtime.
 
 PM_RABBITMQ_USER=${PM_RABBITMQ_USER:-position_manager}
 PM_RABBITMQ_BIN=${PM_RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
@@ -28,7 +28,7 @@ pm_rabbitmq_environment() {
     export RABBITMQ_CONFIG_FILE=$home/rabbitmq RABBITMQ_CONF_ENV_FILE=$home/rabbitmq-env.conf
     export RABBITMQ_ENABLED_PLUGINS_FILE=$home/enabled_plugins RABBITMQ_GENERATED_CONFIG_DIR=$home/config
     # No spinning while idle: the processors are shared with the service.
-    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$loopback +sbwt none +sbwtdcpu none +sbwtdio none"
+    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="$loopback +sbwt none +sbwtdcpu none +sbwtdio none ${PM_RABBITMQ_ERL_ARGS:-}"
     export RABBITMQ_CTL_ERL_ARGS="$loopback" LC_ALL=C.UTF-8 LANG=C.UTF-8
 }
 

@@ -3,8 +3,8 @@
  *
  * To answer a read takes some 30 us, but a thread that wakes up on busy processors waits behind the time slices of
  * others, some 3 ms each. So a loop takes the lowest real-time priority where it may (CAP_SYS_NICE, or an RLIMIT_RTPRIO
- * of at least 1) and was started under the ordinary policy, and keeps it while it is cheap: when it used more than an
- * eighth of a processor in a window of AHEAD_WINDOW_US, it steps back to the ordinary policy for AHEAD_REST_US, and for
+ * of at least 1) and was started under the ordinary policy, and keeps it while it is cheap: when it used more than a
+ * third of a processor in a window of AHEAD_WINDOW_US, it steps back to the ordinary policy for AHEAD_REST_US, and for
  * as long again while it goes on like that. Hence a flood of requests is ahead of executions for a window and a turn of
  * the loop, and then no more.
  */
@@ -16,7 +16,7 @@
 
 #define AHEAD_WINDOW_US 20000LL
 #define AHEAD_REST_US   200000LL
-enum { AHEAD_SHARE = 8 }; /* one part in so many of a processor */
+enum { AHEAD_SHARE = 3 }; /* one part in so many of a processor */
 
 struct ahead {
     bool is_allowed;  /* by the kernel */

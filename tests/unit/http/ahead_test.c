@@ -20,14 +20,14 @@ static void use_processor_us(int64_t us)
     }
 }
 
-Test(ahead, an_eighth_of_the_time_is_the_most)
+Test(ahead, a_third_of_the_time_is_the_most)
 {
     cr_expect(ahead_is_earned(0, AHEAD_WINDOW_US));
-    cr_expect(ahead_is_earned(AHEAD_WINDOW_US / 8, AHEAD_WINDOW_US));
-    cr_expect_not(ahead_is_earned(AHEAD_WINDOW_US / 8 + 1, AHEAD_WINDOW_US));
+    cr_expect(ahead_is_earned(AHEAD_WINDOW_US / 3, AHEAD_WINDOW_US));
+    cr_expect_not(ahead_is_earned(AHEAD_WINDOW_US / 3 + 1, AHEAD_WINDOW_US));
     cr_expect_not(ahead_is_earned(AHEAD_REST_US, AHEAD_REST_US));
     /* The loop slept for long: what counts is the share, not the amount. */
-    cr_expect(ahead_is_earned(50000, 500000));
+    cr_expect(ahead_is_earned(150000, 500000));
 }
 
 /* Where the kernel does not allow it the thread has to stay as it was, whatever happens. */
@@ -52,7 +52,7 @@ Test(ahead, keeps_the_priority_while_it_is_cheap_steps_back_when_it_is_not_and_c
     int64_t rested_us = 2 * AHEAD_WINDOW_US + AHEAD_REST_US;
     ahead_turn(&ahead, rested_us - 1);
     cr_expect_not(is_real_time(), "not before the rest is over");
-    use_processor_us(AHEAD_REST_US / 4);
+    use_processor_us(AHEAD_REST_US / 2);
     ahead_turn(&ahead, rested_us);
     cr_expect_not(is_real_time(), "nor after one in which it had much to do");
     ahead_turn(&ahead, rested_us + AHEAD_REST_US);
