@@ -160,29 +160,17 @@ void order_forget(struct order_slot *slot)
     slot->is_known = false;
 }
 
-static void total_add(struct order_total *total, const struct order_total *addend)
-{
-    total->notional = wide_add(total->notional, addend->notional);
-    total->filled.units += addend->filled.units;
-    total->fees.units += addend->fees.units;
-}
-
-static struct order_total total_of(const struct fill *fill)
-{
-    return (struct order_total){.notional = fill->notional, .filled = fill->quantity, .fees = fill->fees};
-}
-
 struct order_total order_total_now(const struct order_slot *slot)
 {
     struct order_total total = slot->committed;
-    total_add(&total, &slot->pending);
+    order_total_add(&total, &slot->pending);
     return total;
 }
 
 void order_apply(struct order_slot *slot, const struct fill *fill)
 {
-    struct order_total addend = total_of(fill);
-    total_add(&slot->pending, &addend);
+    struct order_total addend = order_total_of(fill);
+    order_total_add(&slot->pending, &addend);
 }
 
 void order_take_back(struct order_slot *slot, const struct fill *fill)
@@ -190,15 +178,15 @@ void order_take_back(struct order_slot *slot, const struct fill *fill)
     struct order_total addend = {.notional = wide_negate(fill->notional),
                                  .filled = decimal_negate(fill->quantity),
                                  .fees = decimal_negate(fill->fees)};
-    total_add(&slot->pending, &addend);
+    order_total_add(&slot->pending, &addend);
 }
 
 void order_commit(struct order_slot *slot, const struct fill *fill)
 {
     order_take_back(slot, fill);
-    struct order_total addend = total_of(fill);
+    struct order_total addend = order_total_of(fill);
     if (slot->is_known)
-        total_add(&slot->committed, &addend);
+        order_total_add(&slot->committed, &addend);
 }
 
 void orders_drop_cached(struct orders *orders)

@@ -28,6 +28,18 @@ static bool is_notional_in_range(struct wide notional)
     return wide_compare(notional, limit) <= 0 && wide_compare(notional, wide_negate(limit)) >= 0;
 }
 
+struct order_total order_total_of(const struct fill *fill)
+{
+    return (struct order_total){.notional = fill->notional, .filled = fill->quantity, .fees = fill->fees};
+}
+
+void order_total_add(struct order_total *total, const struct order_total *addend)
+{
+    total->notional = wide_add(total->notional, addend->notional);
+    total->filled.units += addend->filled.units;
+    total->fees.units += addend->fees.units;
+}
+
 /*
  * A flat event's own quantity, price and fees add to the order's total (contract §3.2, "Flat, incremental"). It stands
  * for itself: a total that has grown beyond what one figure may be is no reason to refuse it.
@@ -40,9 +52,9 @@ static enum status take_increment(const struct execution *execution, const struc
     fill->quantity = execution->quantity;
     fill->notional = wide_multiply(execution->quantity.units, execution->price.units);
     fill->fees = decimal_or_zero(execution->fees);
-    after->notional = wide_add(before->notional, fill->notional);
-    after->filled = decimal_from_units(before->filled.units + fill->quantity.units);
-    after->fees = decimal_from_units(before->fees.units + fill->fees.units);
+    const struct order_total addend = order_total_of(fill);
+    *after = *before;
+    order_total_add(after, &addend);
     return STATUS_OK;
 }
 

@@ -52,6 +52,10 @@ struct fill {
 enum status fill_from_execution(const struct execution *execution, const struct order_total *before, struct fill *out,
                                 struct order_total *after) PM_MUST_USE;
 
+/* What a fill adds to its order's total. */
+struct order_total order_total_of(const struct fill *fill);
+void order_total_add(struct order_total *total, const struct order_total *addend);
+
 /* notional / quantity, rounded to 8 digits: the price of a fill for people and journals. May be none if out of range.
  */
 struct decimal fill_price(const struct fill *fill);

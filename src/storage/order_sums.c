@@ -66,8 +66,6 @@ void order_sums_add(struct order_sums *sums, const struct delivery *delivery)
         sums->entries[sums->count] = (struct order_sum){delivery, hash, place, ORDER_TOTAL_ZERO};
         sums->places[place] = (uint32_t)++sums->count;
     }
-    struct order_total *total = &sums->entries[sums->places[place] - 1].total;
-    total->notional = wide_add(total->notional, delivery->fill.notional);
-    total->filled.units += delivery->fill.quantity.units;
-    total->fees.units += delivery->fill.fees.units;
+    const struct order_total addend = order_total_of(&delivery->fill);
+    order_total_add(&sums->entries[sums->places[place] - 1].total, &addend);
 }

@@ -123,6 +123,22 @@ Test(broker_link, who_is_excused_is_not_asked)
     silence_end(&silence);
 }
 
+/* To log in, declare and consume may take longer than the broker may be silent; nothing is read from the loop then. */
+Test(broker_link, silence_while_a_connection_was_set_up_does_not_count)
+{
+    struct silence silence = silence_begin();
+    silence.link.heartbeat_us = 10 * ASK_AFTER_US;
+    const int64_t set_up_us = 100 * ASK_AFTER_US;
+    silence.link.spoke_at_us = set_up_us;
+    broker_link_listen_from(&silence.link, set_up_us);
+    cr_assert_eq(turn(&silence, set_up_us), -1, "asked at once");
+    cr_assert_eq(turn(&silence, set_up_us + ASK_AFTER_US - 1), -1, "asked too early");
+    const int64_t given_up_us = set_up_us + 2 * silence.link.heartbeat_us;
+    cr_assert_neq(broker_link_service(&silence.link, given_up_us), STATUS_LOST);
+    cr_assert_eq(broker_link_service(&silence.link, given_up_us + 1), STATUS_LOST);
+    silence_end(&silence);
+}
+
 Test(broker_link, closed_has_nothing_due)
 {
     struct broker_link link;
