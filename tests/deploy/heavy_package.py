@@ -238,9 +238,9 @@ def test_threads_that_answer_run_ahead_of_others_where_the_unit_may_give_the_rig
     print(f"package: realtime priority allowed to the unit here: {limit}")
     assert {policy for name, policy in policies_of(container) if name == "http"} == {"2" if limit == "1" else "0"}
     # Whether the unit's own fences let it through is seen by a right that this machine can give: in a namespace of users it is none.
-    container.run("mkdir", "-p", f"/etc/systemd/system/{UNIT}.d")
-    drop_in = f"/etc/systemd/system/{UNIT}.d/ahead.conf"
-    container.run("sh", "-c", f"printf '[Service]\\nPrivateUsers=no\\nCapabilityBoundingSet=CAP_SYS_NICE\\nAmbientCapabilities=CAP_SYS_NICE\\n' >{drop_in}")
+    drop_ins = f"/etc/systemd/system/{UNIT}.d"
+    container.run("mkdir", drop_ins)
+    container.run("sh", "-c", f"printf '[Service]\\nPrivateUsers=no\\nCapabilityBoundingSet=CAP_SYS_NICE\\nAmbientCapabilities=CAP_SYS_NICE\\n' >{drop_ins}/ahead.conf")
     try:
         container.systemctl("daemon-reload")
         container.systemctl("restart", UNIT)
@@ -248,7 +248,7 @@ def test_threads_that_answer_run_ahead_of_others_where_the_unit_may_give_the_rig
         assert {policy for name, policy in policies if name == "http"} == {"2"}, policies
         assert {policy for name, policy in policies if name != "http"} == {"0"}, policies
     finally:
-        container.run("rm", drop_in)
+        container.run("rm", "-r", drop_ins)
         container.systemctl("daemon-reload")
         container.systemctl("restart", UNIT)
 
