@@ -80,7 +80,9 @@ def test_a_flood_of_requests_is_ahead_of_nobody(service):
 def test_without_the_right_it_serves_all_the_same(world, service, tmp_path):
     assert service.stop()[0] == 0
     wrapper = tmp_path / "position-manager"
-    wrapper.write_text(f"#!/bin/sh\nexec setpriv --bounding-set=-sys_nice '{world.binary}'\n")
+    # Who is not root has no more than the limit gives.
+    less = "prlimit --rtprio=0 " + ("setpriv --bounding-set=-sys_nice " if os.geteuid() == 0 else "")
+    wrapper.write_text(f"#!/bin/sh\nexec {less}'{world.binary}'\n")
     wrapper.chmod(0o755)
     binary, world.binary = world.binary, wrapper
     try:
