@@ -51,7 +51,7 @@ enum metric {
     METRIC_HTTP_RATE_LIMITED,
     METRIC_HTTP_CONNECTIONS_REFUSED,
     METRIC_HTTP_STEPPED_BACK, /* from real-time priority */
-    METRIC_LIMIT_BREACHES, /* exposure limit turned to exceeded */
+    METRIC_LIMIT_BREACHES,    /* exposure limit turned to exceeded */
     METRIC_PRICE_REQUESTS,
     METRIC_PRICE_FAILURES,
     METRIC_VALIDATIONS,

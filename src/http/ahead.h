@@ -19,20 +19,20 @@
 enum { AHEAD_SHARE = 3 }; /* one part in so many of a processor */
 
 struct ahead {
-    bool is_allowed;  /* by the kernel */
+    bool is_allowed;  /* else the thread stays as it was started */
     bool is_ahead;    /* now */
-    int64_t since_us; /* begin of the window or of the rest, steady; then: */
-    int64_t used_us;  /* the thread's processor time */
+    int64_t since_us; /* when the window, or the rest, began; steady */
+    int64_t used_us;  /* the thread's processor time by then */
 };
 
-/* Takes the priority, if it may. Thread: the loop's, here and below. */
+/* Takes the priority; where that is not allowed the thread stays as it is, now and later. Thread: the loop's. */
 void ahead_start(struct ahead *ahead, int64_t now_us);
 
-/* To be called after each turn of the loop; now_us: steady. Cheap while the window or the rest lasts. */
+/* To be called after each turn of the loop; now_us: steady. No system call while the window or the rest lasts.
+ * Thread: the loop's. */
 void ahead_turn(struct ahead *ahead, int64_t now_us);
 
-/* The rule alone: should the thread be ahead from now on, when it used used_us in the elapsed_us since the last look?
- * elapsed_us is at least AHEAD_WINDOW_US for who is ahead, else at least AHEAD_REST_US. */
+/* The rule alone: whether a thread that used used_us of processor time within elapsed_us is ahead from now on. */
 bool ahead_is_earned(int64_t used_us, int64_t elapsed_us);
 
 #endif

@@ -25,7 +25,8 @@ def may_run_ahead():
     return os.waitpid(child, 0)[1] == 0
 
 
-def policies(service, name="http"):
+def policies(service):
+    """{name of a thread: the policies of those that bear it}"""
     found = {}
     for task in os.listdir(f"/proc/{service.process.pid}/task"):
         with open(f"/proc/{service.process.pid}/task/{task}/comm", encoding="ascii") as comm:
