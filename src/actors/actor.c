@@ -42,9 +42,23 @@ static int timeout_ms(int64_t deadline_us, int64_t now_us)
     return left_us / 1000 < INT_MAX - 1 ? (int)((left_us + 999) / 1000) : INT_MAX;
 }
 
+/* For how long the next messages are let gather, without wake-ups: never beyond the deadline. 0: not at all. */
+static int gather_us(struct actor_plan plan, size_t count)
+{
+    int64_t us = plan.gather_us;
+    if (us == 0 && count >= CROWD)
+        us = GATHER_US;
+    if (us == 0 || count == ACTOR_BATCH_MAX)
+        return 0;
+    const int64_t left_us = plan.deadline_us - clock_steady_us();
+    if (left_us < us)
+        us = left_us;
+    return us > 0 ? (int)us : 0;
+}
+
 static void run(struct actor_thread *self)
 {
-    int64_t deadline_us = 0; /* passed: the actor is called once before anything has come, to arm its timers */
+    struct actor_plan plan = {0}; /* passed: the actor is called once before anything has come, to arm its timers */
     for (;;) {
         /* Pairs with the store in actor_stop(). Read before the mailbox, so what was sent before the stop is seen. */
         bool stopping = atomic_load_explicit(&self->stopping, memory_order_acquire);
@@ -54,12 +68,13 @@ static void run(struct actor_thread *self)
             return;
         uint64_t turns = atomic_load_explicit(&self->turns, memory_order_relaxed);
         atomic_store_explicit(&self->turns, turns + 1, memory_order_relaxed);
-        if (count > 0 || now.steady_us >= deadline_us) {
-            deadline_us = self->receive(self->actor, self->batch, count, now);
-            if (count >= CROWD && count < ACTOR_BATCH_MAX && deadline_us - now.steady_us > GATHER_US)
-                mailbox_gather(self->mailbox, GATHER_US);
+        if (count > 0 || now.steady_us >= plan.deadline_us) {
+            plan = self->receive(self->actor, self->batch, count, now);
+            const int us = gather_us(plan, count);
+            if (us > 0)
+                mailbox_gather(self->mailbox, us);
         } else {
-            mailbox_wait(self->mailbox, timeout_ms(deadline_us, now.steady_us));
+            mailbox_wait(self->mailbox, timeout_ms(plan.deadline_us, now.steady_us));
         }
     }
 }

@@ -21,11 +21,15 @@ struct actor_time {
     int64_t steady_us; /* for deadlines */
 };
 
-/*
- * Handles a batch (count may be 0: a deadline passed; so is the first call, which finds nothing and arms the timers).
- * Returns the steady time at which it wants to be called again even without a message, or ACTOR_NO_DEADLINE.
+/* When an actor wants to be called again. */
+struct actor_plan {
+    int64_t deadline_us; /* steady: then even without a message; ACTOR_NO_DEADLINE: never */
+    int gather_us;       /* it is in no hurry: messages gather for so long before it is called for them; 0: it is */
+};
+
+/* Handles a batch (count may be 0: a deadline passed; so is the first call, which finds nothing and arms the timers).
  */
-typedef int64_t actor_receive_fn(void *actor, struct message **batch, size_t count, struct actor_time now);
+typedef struct actor_plan actor_receive_fn(void *actor, struct message **batch, size_t count, struct actor_time now);
 
 struct actor_thread;
 

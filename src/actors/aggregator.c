@@ -93,7 +93,7 @@ static bool has_news(const struct aggregator *aggregator)
     return aggregator->held_count > 0 && aggregator->portfolio != NULL;
 }
 
-int64_t aggregator_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
+struct actor_plan aggregator_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
 {
     struct aggregator *aggregator = actor;
     for (size_t i = 0; i < count; i++) {
@@ -106,11 +106,11 @@ int64_t aggregator_receive(void *actor, struct message **batch, size_t count, st
         }
     }
     if (!has_news(aggregator))
-        return ACTOR_NO_DEADLINE;
+        return (struct actor_plan){.deadline_us = ACTOR_NO_DEADLINE};
     if (now.steady_us < aggregator->next_publish_us)
-        return aggregator->next_publish_us;
+        return (struct actor_plan){.deadline_us = aggregator->next_publish_us};
     publish(aggregator, now);
-    return ACTOR_NO_DEADLINE;
+    return (struct actor_plan){.deadline_us = ACTOR_NO_DEADLINE};
 }
 
 void aggregator_flush(struct aggregator *aggregator, struct actor_time now)

@@ -9,7 +9,11 @@
 #include "check.h"
 #include "shard_state.h"
 
-enum { RECENT_IDENTITIES_MAX = 65536, CACHED_ORDERS_MAX = 8192 };
+enum {
+    RECENT_IDENTITIES_MAX = 65536,
+    CACHED_ORDERS_MAX = 8192,
+    BUSY_GATHER_US = 2000, /* a busy shard keeps its moments; all that comes by message may gather for so long */
+};
 
 /* ---- lifecycle ---- */
 
@@ -253,7 +257,7 @@ static void dispatch(struct shard *shard, struct message *message)
     pm_assert(!"a message that no shard is sent");
 }
 
-int64_t shard_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
+struct actor_plan shard_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
 {
     struct shard *shard = actor;
     shard->now = now;
@@ -267,7 +271,8 @@ int64_t shard_receive(void *actor, struct message **batch, size_t count, struct 
     shard_send_totals(shard);
     shard_send_announcements(shard);
     shard_send_settled(shard);
-    return shard->deadline_us;
+    return (struct actor_plan){.deadline_us = shard->deadline_us,
+                               .gather_us = shard_is_busy(shard) ? BUSY_GATHER_US : 0};
 }
 
 static size_t chain_count(const struct chain *chain)

@@ -21,8 +21,10 @@
 enum {
     SETTLED_A_TURN = 512,
     SLEEP_MAX_MS = 1000,
-    CROWD = 8,        /* deliveries in one turn; after so many the next ones are let gather, in the socket's buffer */
-    GATHER_US = 500,  /* how long */
+    CROWD = 8,       /* deliveries in one turn; after so many the next ones are let gather, in the socket's buffer */
+    GATHER_US = 500, /* how long */
+    BACKLOG = 2048,  /* deliveries out; with so many most shards are busy (shard.h), and a delivery waits anyway */
+    BACKLOG_GATHER_US = 2000,
     QUEUES_MAX = 256, /* what a consumer tag can name */
 };
 
@@ -237,7 +239,7 @@ static void *run(void *argument)
         if (is_finished(consumer))
             break;
         if (consumer->taken_this_turn >= CROWD)
-            mailbox_gather(consumer->mailbox, GATHER_US);
+            mailbox_gather(consumer->mailbox, consumer->travelling < BACKLOG ? GATHER_US : BACKLOG_GATHER_US);
         wait_for_work(consumer);
     }
     consumer_drop_unsent(consumer);

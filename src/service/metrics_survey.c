@@ -222,21 +222,21 @@ void survey_put(struct survey *survey, const struct survey_result *result)
 
 /* ---- the actor ---- */
 
-int64_t survey_receive(void *context, struct message **batch, size_t count, struct actor_time now)
+struct actor_plan survey_receive(void *context, struct message **batch, size_t count, struct actor_time now)
 {
     struct survey *survey = context;
     (void)batch;
     pm_assert(count == 0);
-    if (now.steady_us < survey->look_at_us)
-        return survey->look_at_us;
-    survey->look_at_us = now.steady_us + SURVEY_INTERVAL_US;
-    uint64_t change_count = directory_change_count(survey->settings.directory);
-    if (change_count == survey->change_count && now.steady_us < survey->look_anyway_us)
-        return survey->look_at_us;
-    survey->change_count = change_count;
-    survey->look_anyway_us = now.steady_us + SURVEY_IDLE_US;
-    publish(survey, look_at_everything(survey, now.wall_us));
-    return survey->look_at_us;
+    if (now.steady_us >= survey->look_at_us) {
+        survey->look_at_us = now.steady_us + SURVEY_INTERVAL_US;
+        uint64_t change_count = directory_change_count(survey->settings.directory);
+        if (change_count != survey->change_count || now.steady_us >= survey->look_anyway_us) {
+            survey->change_count = change_count;
+            survey->look_anyway_us = now.steady_us + SURVEY_IDLE_US;
+            publish(survey, look_at_everything(survey, now.wall_us));
+        }
+    }
+    return (struct actor_plan){.deadline_us = survey->look_at_us};
 }
 
 struct survey *survey_create(const struct survey_settings *settings)

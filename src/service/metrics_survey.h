@@ -70,7 +70,7 @@ struct survey *survey_create(const struct survey_settings *settings);
 void survey_destroy(struct survey *survey);
 
 /* The actor (actors/actor.h); there are no messages to it. */
-int64_t survey_receive(void *survey, struct message **batch, size_t count, struct actor_time now);
+struct actor_plan survey_receive(void *survey, struct message **batch, size_t count, struct actor_time now);
 
 /* The newest result, or NULL before there is one. Owns: the caller puts it back. Thread: any. */
 const struct survey_result *survey_get(struct survey *survey);

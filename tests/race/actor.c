@@ -14,6 +14,7 @@ struct counter {
     size_t received;
     size_t calls;
     int64_t tick_us; /* 0: no timer */
+    int gather_us;
 };
 
 struct sender {
@@ -22,14 +23,17 @@ struct sender {
     struct message messages[MESSAGES];
 };
 
-static int64_t counter_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
+static struct actor_plan counter_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
 {
     struct counter *self = actor;
     self->calls++;
     for (size_t i = 0; i < count; i++)
         batch[i]->type = 0;
     self->received += count;
-    return self->tick_us == 0 ? ACTOR_NO_DEADLINE : now.steady_us + self->tick_us;
+    return (struct actor_plan){
+        .deadline_us = self->tick_us == 0 ? ACTOR_NO_DEADLINE : now.steady_us + self->tick_us,
+        .gather_us = self->gather_us,
+    };
 }
 
 static void *send_all(void *argument)
@@ -47,7 +51,7 @@ static void one_round(int round)
 {
     uint32_t capacities[SENDERS] = {MESSAGES, MESSAGES};
     struct mailbox *mailbox = mailbox_create("race", capacities, SENDERS);
-    struct counter counter = {.tick_us = round % 3 == 0 ? 0 : round % 100};
+    struct counter counter = {.tick_us = round % 3 == 0 ? 0 : round % 100, .gather_us = round % 5 == 0 ? 200 : 0};
     struct sender senders[SENDERS];
     pthread_t threads[SENDERS];
     struct actor_thread *actor = actor_start("counter", &counter, counter_receive, mailbox);

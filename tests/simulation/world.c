@@ -170,7 +170,7 @@ static int64_t run_actor(struct world *world, void *actor, actor_receive_fn *rec
 {
     struct message *batch[WORLD_BATCH_MAX];
     size_t count = mailbox_receive(mailbox, batch, max < WORLD_BATCH_MAX ? max : WORLD_BATCH_MAX);
-    return receive(actor, batch, count, world->now);
+    return receive(actor, batch, count, world->now).deadline_us;
 }
 
 void world_run_shard(struct world *world, size_t index, size_t max)

@@ -212,7 +212,7 @@ static void confirm_portfolio(struct world *world, struct portfolio_announcement
     world->portfolio_count++;
     /* The publisher's lane of the aggregator's mailbox is the first shard's here: both are one thread. */
     struct message *batch[1] = {&portfolio->head};
-    world->aggregator_deadline = aggregator_receive(world->aggregator, batch, 1, world->now);
+    world->aggregator_deadline = aggregator_receive(world->aggregator, batch, 1, world->now).deadline_us;
 }
 
 static void confirm(struct world *world, struct message *message)

@@ -18,6 +18,7 @@ struct recorder {
     struct actor_time times[CALLS_MAX];
     int64_t wait_us;    /* the next call is wanted after so long; 0: never */
     size_t timed_calls; /* so many times */
+    int gather_us;      /* what it says of its hurry */
     char thread_name[17];
     sigset_t blocked;
     struct mailbox *notify; /* gets the first message back; NULL: nobody */
@@ -25,7 +26,7 @@ struct recorder {
 
 static struct message notes[NOTES];
 
-static int64_t recorder_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
+static struct actor_plan recorder_receive(void *actor, struct message **batch, size_t count, struct actor_time now)
 {
     struct recorder *self = actor;
     if (self->calls == 0) {
@@ -41,7 +42,10 @@ static int64_t recorder_receive(void *actor, struct message **batch, size_t coun
     self->largest_batch = count > self->largest_batch ? count : self->largest_batch;
     if (count > 0 && self->notify != NULL)
         mailbox_send_reserved(self->notify, 0, &batch[0]);
-    return self->calls > self->timed_calls ? ACTOR_NO_DEADLINE : now.steady_us + self->wait_us;
+    return (struct actor_plan){
+        .deadline_us = self->calls > self->timed_calls ? ACTOR_NO_DEADLINE : now.steady_us + self->wait_us,
+        .gather_us = self->gather_us,
+    };
 }
 
 static struct mailbox *mailbox_of(uint32_t capacity)
@@ -145,6 +149,45 @@ Test(actor, what_comes_behind_a_crowd_is_received_and_deadlines_are_kept, .timeo
     }
     actor_stop(thread);
     cr_assert_eq(recorder.received, (size_t)ROUNDS * (CROWD + 1));
+    struct message *rest;
+    while (mailbox_receive(home, &rest, 1) > 0) {
+    }
+    mailbox_destroy(mailbox);
+    mailbox_destroy(home);
+}
+
+Test(actor, one_in_no_hurry_lets_even_single_messages_gather)
+{
+    struct mailbox *home = mailbox_of(10);
+    struct mailbox *mailbox = mailbox_of(10);
+    struct recorder recorder = {.notify = home, .gather_us = 1000000000};
+    send_notes(mailbox, 1);
+    struct actor_thread *thread = actor_start("recorder", &recorder, recorder_receive, mailbox);
+    wait_for_message(home);
+    send_notes(mailbox, 1);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* it would be called for the first of them */
+    send_notes(mailbox, 2);
+    mailbox_wake(mailbox);
+    wait_for_message(home);
+    actor_stop(thread);
+    cr_assert_eq(recorder.received, 4);
+    cr_assert_eq(recorder.largest_batch, 3);
+    mailbox_destroy(mailbox);
+    mailbox_destroy(home);
+}
+
+Test(actor, one_in_no_hurry_keeps_deadlines_and_stops_at_once, .timeout = 60)
+{
+    struct mailbox *home = mailbox_of(10);
+    struct mailbox *mailbox = mailbox_of(10);
+    struct recorder recorder = {.notify = home, .wait_us = 1000, .timed_calls = 3, .gather_us = 1000000000};
+    send_notes(mailbox, 1);
+    struct actor_thread *thread = actor_start("recorder", &recorder, recorder_receive, mailbox);
+    for (int waits = 0; waits < 50000 && actor_turns(thread) < 4; waits++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    actor_stop(thread);
+    cr_assert_geq(recorder.calls, 2, "the first deadline was kept");
+    cr_assert_eq(recorder.received, 1);
     struct message *rest;
     while (mailbox_receive(home, &rest, 1) > 0) {
     }

@@ -58,7 +58,8 @@ static void fixture_look(struct fixture *fixture, int64_t steady_us)
 {
     survey_put(fixture->survey, fixture->result);
     fixture->next_at_us =
-        survey_receive(fixture->survey, NULL, 0, (struct actor_time){.wall_us = NOW, .steady_us = steady_us});
+        survey_receive(fixture->survey, NULL, 0, (struct actor_time){.wall_us = NOW, .steady_us = steady_us})
+            .deadline_us;
     fixture->result = survey_get(fixture->survey);
 }
 
