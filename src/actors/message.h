@@ -189,7 +189,8 @@ struct commit_item {
 
 struct commit_request {
     struct message head;
-    uint32_t shard; /* the shard's index: lane of the answer is fixed by the wiring */
+    uint32_t shard;    /* the shard's index: lane of the answer is fixed by the wiring */
+    int64_t moment_us; /* a busy shard's: the moment it belongs to, the same for all busy shards; 0: sent at once */
     size_t count;
     struct commit_item items[COMMIT_ITEMS_MAX];
 };

@@ -20,6 +20,7 @@ enum {
     OTHER_PUBLICATIONS = 256,      /* unconfirmed: dead letters, snapshots, the portfolio */
     ANNOUNCE_HOLD_US = 200 * 1000, /* how long a busy shard lets a change wait for the next one */
     COMMIT_PACE_US = 40 * 1000,    /* how far apart a busy shard's commits are */
+    OTHERS_WAIT_US = 5 * 1000,     /* how long their first request of a moment waits for the others */
     BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
 };
@@ -183,7 +184,8 @@ static void make_committer(struct service *service)
     for (size_t i = 0; i < service->shard_count; i++)
         answers[i] = (struct outlet){service->shard_mailboxes[i], SHARD_LANE_COMMITTER};
     service->committer =
-        committer_create(&service->storage, &service->board, service->committer_mailbox, answers, service->shard_count);
+        committer_create(&service->storage, &service->board, service->committer_mailbox, answers, service->shard_count,
+                         OTHERS_WAIT_US);
 }
 
 static void make_broker_actors(struct service *service)

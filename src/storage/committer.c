@@ -48,6 +48,7 @@ static void accept_message(struct committer *committer, struct message *message)
         struct commit_request *request = (struct commit_request *)(void *)message;
         pm_assert(request->shard < committer->shard_count && committer->slots[request->shard].commit == NULL);
         committer->slots[request->shard].commit = request;
+        committer->slots[request->shard].moment_us = request->moment_us;
         return;
     }
     pm_assert(message->type == MESSAGE_LOOKUP);
@@ -158,6 +159,45 @@ static void collect_group(struct committer *committer)
     }
 }
 
+/* Whether a busy shard's request of a new moment is here, and another busy shard has sent none of this moment yet. */
+static bool lacks_another(const struct committer *committer)
+{
+    int64_t moment_us = 0;
+    for (size_t i = 0; i < committer->shard_count; i++) {
+        const struct committer_slot *slot = &committer->slots[i];
+        if (slot->commit != NULL && !slot->is_finished && slot->moment_us > moment_us)
+            moment_us = slot->moment_us;
+    }
+    for (size_t i = 0; i < committer->shard_count; i++) {
+        const struct committer_slot *slot = &committer->slots[i];
+        if (slot->commit == NULL && slot->moment_us != 0 && slot->moment_us < moment_us)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Busy shards send at common moments (shard_commit.c), so that they can share a transaction. Whether the group waits
+ * for another's request; one that did not come in time is waited for again only when it has come once.
+ */
+static bool waits_for_others(struct committer *committer)
+{
+    if (!lacks_another(committer)) {
+        committer->others_until_us = 0;
+        return false;
+    }
+    const int64_t now_us = clock_steady_us();
+    if (committer->others_until_us == 0)
+        committer->others_until_us = now_us + committer->others_wait_us;
+    if (now_us < committer->others_until_us && !atomic_load(&committer->stopping))
+        return true;
+    committer->others_until_us = 0;
+    for (size_t i = 0; i < committer->shard_count; i++)
+        if (committer->slots[i].commit == NULL)
+            committer->slots[i].moment_us = 0;
+    return false;
+}
+
 static void commit_group(struct committer *committer)
 {
     collect_group(committer);
@@ -243,13 +283,17 @@ static void *run(void *context)
         if (!stopping)
             keep_connected(committer);
         serve_lookups(committer);
-        commit_group(committer);
+        const bool waits = waits_for_others(committer);
+        if (!waits)
+            commit_group(committer);
         int64_t due_us = send_late_answers(committer);
         if (!has_work(committer) && pg_is_open(&committer->connection))
             committer_feel_pulse(committer);
-        if (committer->pulse_at_us < due_us)
+        if (!waits && committer->pulse_at_us < due_us)
             due_us = committer->pulse_at_us;
-        if (!has_work(committer) && pg_is_open(&committer->connection))
+        if (waits && committer->others_until_us < due_us)
+            due_us = committer->others_until_us;
+        if ((waits || !has_work(committer)) && pg_is_open(&committer->connection))
             wait_for_something(committer, due_us);
     }
     answer_rest(committer);
@@ -260,13 +304,15 @@ static void *run(void *context)
 /* ---- lifecycle ---- */
 
 struct committer *committer_create(const struct storage_settings *settings, struct board *board,
-                                   struct mailbox *mailbox, const struct outlet *answers, size_t shard_count)
+                                   struct mailbox *mailbox, const struct outlet *answers, size_t shard_count,
+                                   int64_t others_wait_us)
 {
     struct committer *committer = calloc(1, sizeof *committer);
     pm_assert(committer != NULL);
     committer->board = board;
     committer->mailbox = mailbox;
     committer->shard_count = shard_count;
+    committer->others_wait_us = others_wait_us;
     committer->slots = calloc(shard_count, sizeof committer->slots[0]);
     committer->members = calloc(shard_count * COMMIT_ITEMS_MAX, sizeof committer->members[0]);
     struct outlet *copies = calloc(shard_count, sizeof *copies);

@@ -74,6 +74,7 @@ struct suspect {
 struct committer_slot {
     struct commit_request *commit; /* waiting, in the group, or answered late */
     struct lookup_request *lookup;
+    int64_t moment_us;    /* of its last request; 0: it is not busy, or was waited for in vain */
     bool is_finished;     /* only its answer is outstanding */
     int64_t answer_at_us; /* steady */
 };
@@ -90,6 +91,7 @@ struct committer {
     struct mailbox *mailbox;
     const struct outlet *answers;
     size_t shard_count;
+    int64_t others_wait_us;
 
     /* its thread's */
     struct pg_connection connection;
@@ -105,6 +107,7 @@ struct committer {
     struct committer_slot *slots;
     struct group_member *members; /* the group; array */
     size_t member_count;
+    int64_t others_until_us; /* steady: until then the group waits for other shards' requests; 0: it does not */
     struct suspect suspects[SUSPECTS_MAX];
     size_t suspect_count;
     size_t lock_failures; /* in this group */

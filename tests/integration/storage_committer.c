@@ -3,6 +3,7 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "clock.h"
 #include "metrics.h"
@@ -484,4 +485,130 @@ Test(storage_committer, stop_finishes_what_is_waiting)
     rig_stop(&rig);
     cr_assert_eq(item->outcome, COMMIT_DONE);
     cr_assert_eq(rig_number(&rig, "SELECT count(*) FROM positions"), 1);
+}
+
+/* ---- requests of busy shards ---- */
+
+static void open_rig_that_waits(int64_t wait_us)
+{
+    rig_open(&rig);
+    cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
+    rig.others_wait_us = wait_us;
+    rig_start(&rig);
+}
+
+/* The group waits for the other busy shard for as long as it takes. */
+static void open_patient_rig(void)
+{
+    open_rig_that_waits((int64_t)RIG_WAIT_MS * 10000);
+}
+
+TestSuite(storage_committer_moments, .init = open_patient_rig, .fini = close_rig, .timeout = 300);
+
+/* What the shards 0 and 1 write, one row each. */
+static struct position rows[2];
+static struct commit_item *items[2];
+
+static void send_at(size_t shard, int64_t moment_us)
+{
+    items[shard] = rig_item(&rig, shard, &rows[shard]);
+    rig.requests[shard]->moment_us = moment_us;
+    rig_send(&rig, shard);
+}
+
+/* For as many requests as are under way. */
+static void receive(size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        cr_assert_not_null(rig_receive(&rig, RIG_WAIT_MS));
+    for (size_t shard = 0; shard < 2; shard++) {
+        if (rig.requests[shard]->count == 0)
+            continue;
+        cr_assert_eq(items[shard]->outcome, COMMIT_DONE);
+        rows[shard] = items[shard]->row;
+    }
+    rig_clear(&rig);
+}
+
+/* Both shards are busy: the second one's request comes a little later. */
+static void commit_both_at(int64_t moment_us)
+{
+    send_at(0, moment_us);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* it would begin without the other one */
+    send_at(1, moment_us);
+    receive(2);
+}
+
+static void begin(void)
+{
+    rows[0] = rig_position("BTCUSDT", POSITION_MODE_ONE_WAY, 0);
+    rows[1] = rig_position("ETHUSDT", POSITION_MODE_ONE_WAY, 0);
+    commit_both_at(100); /* each by itself: nobody is known to be busy */
+}
+
+Test(storage_committer_moments, they_share_a_transaction)
+{
+    begin();
+    for (int64_t moment_us = 200; moment_us < 500; moment_us += 100) {
+        commit_both_at(moment_us);
+        cr_expect_eq(rig_number(&rig, "SELECT count(DISTINCT xmin::text) FROM positions"), 1);
+    }
+}
+
+Test(storage_committer_moments, one_that_had_its_turn_is_not_waited_for)
+{
+    begin();
+    commit_both_at(200);
+    send_at(1, 200);
+    receive(1);
+}
+
+Test(storage_committer_moments, nobody_waits_for_or_behind_a_shard_that_is_not_busy)
+{
+    begin();
+    send_at(1, 0);
+    receive(1);
+    send_at(0, 200);
+    receive(1);
+}
+
+Test(storage_committer_moments, lookups_are_answered_meanwhile)
+{
+    begin();
+    send_at(0, 200);
+    struct message *lookup = &rig.lookups[1].head;
+    cr_assert_eq(mailbox_send(rig.to_committer, 1, &lookup), STATUS_OK);
+    cr_assert_eq(rig_receive(&rig, RIG_WAIT_MS), &rig.lookups[1].head);
+    send_at(1, 200);
+    receive(2);
+}
+
+Test(storage_committer_moments, stop_does_not_wait_for_them)
+{
+    begin();
+    send_at(0, 200);
+    committer_stop(rig.committer, RIG_WAIT_MS); /* as long as it takes */
+    rig_stop(&rig);
+    cr_expect_eq(items[0]->outcome, COMMIT_DONE);
+}
+
+static void open_rig_of_a_second(void)
+{
+    open_rig_that_waits(1000000);
+}
+
+TestSuite(storage_committer_late, .init = open_rig_of_a_second, .fini = close_rig, .timeout = 300);
+
+Test(storage_committer_late, one_that_did_not_come_is_not_waited_for_again)
+{
+    enum { REQUESTS = 20 };
+    begin();
+    const int64_t begin_us = clock_steady_us();
+    for (int64_t i = 0; i < REQUESTS; i++) {
+        send_at(0, 200 + i * 100);
+        receive(1);
+    }
+    const int64_t elapsed_us = clock_steady_us() - begin_us;
+    cr_expect_geq(elapsed_us, rig.others_wait_us);
+    cr_expect_lt(elapsed_us, REQUESTS * rig.others_wait_us);
 }

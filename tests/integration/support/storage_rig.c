@@ -147,7 +147,8 @@ void rig_start(struct rig *rig)
     rig->from_committer = mailbox_create("answers", out, RIG_SHARDS);
     for (size_t i = 0; i < RIG_SHARDS; i++)
         answers[i] = (struct outlet){.mailbox = rig->from_committer, .lane = i};
-    rig->committer = committer_create(&rig->settings, &rig->board, rig->to_committer, answers, RIG_SHARDS);
+    rig->committer =
+        committer_create(&rig->settings, &rig->board, rig->to_committer, answers, RIG_SHARDS, rig->others_wait_us);
     cr_assert(committer_start(rig->committer) == STATUS_OK);
 }
 

@@ -23,6 +23,7 @@ struct rig {
     struct mailbox *to_committer;
     struct mailbox *from_committer;
     struct committer *committer;
+    int64_t others_wait_us; /* committer_create(); before rig_start() */
     struct commit_request *requests[RIG_SHARDS];
     struct lookup_request lookups[RIG_SHARDS];
     struct delivery *deliveries;
