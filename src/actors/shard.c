@@ -20,6 +20,8 @@ enum {
 struct shard *shard_create(const struct shard_settings *settings)
 {
     pm_assert(settings->announcement_count > 0);
+    pm_assert(settings->commit_pace_us > 0 && settings->announce_hold_us > 0 &&
+              settings->announce_hold_us % settings->commit_pace_us == 0);
     struct shard *shard = calloc(1, sizeof *shard);
     pm_assert(shard != NULL);
     shard->settings = *settings;

@@ -36,8 +36,8 @@ struct shard_settings {
     uint32_t conflict_tries_max; /* OPTIMISTIC_LOCK_RETRIES */
     int64_t conflict_backoff_us; /* OPTIMISTIC_LOCK_BACKOFF_BASE, doubling */
     uint32_t announcement_count; /* unconfirmed announcements at most; > 0 */
-    int64_t announce_hold_us;    /* busy: a change waits at most so long for the next one to overtake it; > 0 */
-    int64_t commit_pace_us;      /* busy: from one commit to the next at least */
+    int64_t announce_hold_us;    /* busy: a change waits for its next whole multiple, and the commit of then; > 0 */
+    int64_t commit_pace_us;      /* busy: commits at its whole multiples; divides announce_hold_us; > 0 */
     size_t busy_count;           /* deliveries held from which on the shard counts as busy */
     size_t full_count;           /* deliveries held from which on nothing is held back any more */
     struct outlet committer, publisher, consumer, aggregator, history;

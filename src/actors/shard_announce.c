@@ -1,24 +1,35 @@
 /*
  * shard_announce.c: what goes out of a shard: announcements, settled deliveries, news for the aggregator.
  *
- * The broker is the slowest neighbour: an announcement costs it as much as several deliveries. At most one announcement
- * of a position is unconfirmed, the pool bounds them all, and while the shard is busy a change waits for the next one
- * to overtake it: until the next whole multiple of announce_hold_us, which is the same moment for all positions and
- * shards, so that their deliveries are settled together and acknowledged in a row; or until so many deliveries wait
- * along that the broker would run out of credit.
+ * The broker is the slowest neighbour: an announcement costs it as much as several deliveries, and each delivery that
+ * is out costs it some work again and again. At most one announcement of a position is unconfirmed, the pool bounds
+ * them all, and while the shard is busy a change waits for the next one to overtake it: until the next whole multiple
+ * of announce_hold_us, which is the same moment for all positions and shards, so that their deliveries are settled
+ * together and acknowledged in a row; or until so many deliveries wait along that the broker would run out of credit.
+ * What the commit of that moment changed is announced with the rest: so the least is left over for the next one.
  */
 #include <string.h>
 
 #include "check.h"
 #include "shard_state.h"
 
+/*
+ * When a busy shard announces what is queued now. Up to commit_pace_us after a moment it may come of the commit of that
+ * moment and belongs to it, unless its announcements went out already.
+ */
+static int64_t announcement_moment(const struct shard *shard)
+{
+    const int64_t period_us = shard->settings.announce_hold_us;
+    int64_t at_us = ((shard->now.steady_us - shard->settings.commit_pace_us) / period_us + 1) * period_us;
+    return shard->announced_at_us < at_us ? at_us : at_us + period_us;
+}
+
 static void queue_announcement(struct shard *shard, struct work *work)
 {
     if (work->in_announce_queue || work->announcing)
         return; /* when the one on its way is confirmed, it is queued again */
-    const int64_t period_us = shard->settings.announce_hold_us;
     if (shard->announce_queue.first == NULL)
-        shard->announce_at_us = (shard->now.steady_us / period_us + 1) * period_us;
+        shard->announce_at_us = announcement_moment(shard);
     work->in_announce_queue = true;
     work_queue_append(&shard->announce_queue, work, offsetof(struct work, announce_next));
 }
@@ -36,10 +47,15 @@ void shard_announce_later(struct shard *shard, struct work *work, const struct d
 /* Whether what is queued should go on waiting for later changes to overtake it. */
 static bool is_holding_back(struct shard *shard)
 {
-    if (!shard_is_busy(shard) || shard->held_count >= shard->settings.full_count ||
-        shard->now.steady_us >= shard->announce_at_us)
+    if (!shard_is_busy(shard) || shard->held_count >= shard->settings.full_count)
         return false;
-    shard_wake_at(shard, shard->announce_at_us);
+    int64_t until_us = shard->announce_at_us;
+    const bool commit_is_out = shard->commit == NULL;
+    if (shard->now.steady_us >= until_us && commit_is_out)
+        until_us += shard->settings.commit_pace_us;
+    if (shard->now.steady_us >= until_us)
+        return false;
+    shard_wake_at(shard, until_us);
     return true;
 }
 
@@ -71,6 +87,7 @@ void shard_send_announcements(struct shard *shard)
 {
     if (shard->announce_queue.first == NULL || shard->free_announcement == NULL || is_holding_back(shard))
         return;
+    shard->announced_at_us = shard->now.steady_us;
     struct portfolio_totals totals;
     directory_begin(shard->settings.reader);
     directory_totals(shard->settings.reader, &totals);

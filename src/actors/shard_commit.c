@@ -53,15 +53,27 @@ static void add_item(struct shard *shard, struct work *work)
 }
 
 /*
- * Each transaction and each row of it costs the database as much as several events. So a busy shard lets some time pass
- * between two commits: the next one carries more events of each row.
+ * Each transaction and each row of it costs the database as much as several events. So a busy shard commits at most
+ * once from one whole multiple of commit_pace_us to the next, as a rule at the multiple: a commit carries more events
+ * of each row, and busy shards, which all come to the same moments, share a transaction. Not while more rows than a
+ * request holds are waiting, or so many deliveries that the broker would run out of credit: then waiting saves nothing.
  */
-static bool is_paced(struct shard *shard)
+static bool is_paced(const struct shard *shard)
 {
-    if (!shard_is_busy(shard))
-        return false;
-    const int64_t next_us = shard->commit_sent_at_us + shard->settings.commit_pace_us;
-    if (shard->now.steady_us >= next_us)
+    const bool was_full = shard->commit->count == COMMIT_ITEMS_MAX; /* the last request, which is home */
+    return shard_is_busy(shard) && !was_full && shard->held_count < shard->settings.full_count;
+}
+
+/* The last moment at that time. */
+static int64_t moment_of(const struct shard *shard, int64_t steady_us)
+{
+    return steady_us / shard->settings.commit_pace_us * shard->settings.commit_pace_us;
+}
+
+static bool waits_for_moment(struct shard *shard)
+{
+    const int64_t next_us = moment_of(shard, shard->commit_sent_at_us) + shard->settings.commit_pace_us;
+    if (!is_paced(shard) || shard->now.steady_us >= next_us)
         return false;
     shard_wake_at(shard, next_us);
     return true;
@@ -69,8 +81,9 @@ static bool is_paced(struct shard *shard)
 
 void shard_send_commits(struct shard *shard)
 {
-    if (shard->commit == NULL || shard->commit_queue.first == NULL || is_paced(shard))
+    if (shard->commit == NULL || shard->commit_queue.first == NULL || waits_for_moment(shard))
         return;
+    shard->commit->moment_us = is_paced(shard) ? moment_of(shard, shard->now.steady_us) : 0;
     shard->commit->count = 0;
     struct work *last = shard->commit_queue.last;
     for (bool done = false; !done && shard->commit->count < COMMIT_ITEMS_MAX && shard->commit_queue.first != NULL;) {

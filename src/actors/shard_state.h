@@ -114,6 +114,7 @@ struct shard {
     struct chain settled; /* to go to the consumer at the end of the batch */
     size_t held_count;
     int64_t announce_at_us;    /* steady: until when a busy shard holds back what is in announce_queue */
+    int64_t announced_at_us;   /* steady: when announcements went out last */
     int64_t busy_until_us;     /* steady; see shard_is_busy() */
     int64_t commit_sent_at_us; /* steady */
     struct actor_time now;     /* of the batch */

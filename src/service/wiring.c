@@ -18,12 +18,14 @@
 enum {
     ANNOUNCEMENTS_PER_SHARD = 256, /* unconfirmed position_updated of one shard at most */
     OTHER_PUBLICATIONS = 256,      /* unconfirmed: dead letters, snapshots, the portfolio */
-    ANNOUNCE_HOLD_US = 200 * 1000, /* how long a busy shard lets a change wait for the next one */
-    COMMIT_PACE_US = 40 * 1000,    /* how far apart a busy shard's commits are */
+    ANNOUNCE_HOLD_US = 200 * 1000, /* busy shards announce at its multiples, when the commit of then is back */
+    COMMIT_PACE_US = 100 * 1000,   /* busy shards commit at its multiples */
     OTHERS_WAIT_US = 5 * 1000,     /* how long their first request of a moment waits for the others */
     BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
 };
+
+_Static_assert(ANNOUNCE_HOLD_US % COMMIT_PACE_US == 0, "a commit at each moment of announcements");
 
 /* Lanes of a shard's mailbox. */
 enum {
@@ -183,9 +185,8 @@ static void make_committer(struct service *service)
     struct outlet answers[SETTINGS_SHARDS_MAX];
     for (size_t i = 0; i < service->shard_count; i++)
         answers[i] = (struct outlet){service->shard_mailboxes[i], SHARD_LANE_COMMITTER};
-    service->committer =
-        committer_create(&service->storage, &service->board, service->committer_mailbox, answers, service->shard_count,
-                         OTHERS_WAIT_US);
+    service->committer = committer_create(&service->storage, &service->board, service->committer_mailbox, answers,
+                                          service->shard_count, OTHERS_WAIT_US);
 }
 
 static void make_broker_actors(struct service *service)

@@ -9,7 +9,7 @@
 enum {
     BUSY_COUNT = 20,
     FULL_COUNT = 60,
-    COMMIT_PACE_US = 700,
+    COMMIT_PACE_US = 500,
     ANNOUNCE_HOLD_US = 2000,
 };
 
@@ -116,20 +116,84 @@ Test(shard_busy, many_changes_are_announced_once_at_the_next_multiple_of_the_hol
     cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
 }
 
-Test(shard_busy, commits_are_some_time_apart)
+Test(shard_busy, commits_are_at_whole_multiples_of_the_pace)
 {
+    world_pass_time(world, COMMIT_PACE_US / 5);
     deliver(BUSY_COUNT);
     run_shards();
     cr_expect_eq(requests_taken(), 1, "the first one at once");
     commit();
-    world_pass_time(world, COMMIT_PACE_US / 7);
+    world_pass_time(world, COMMIT_PACE_US / 5);
     deliver(1);
     run_shards();
     cr_expect_eq(requests_taken(), 0);
-    cr_expect_eq(deadline_us() - world->now.steady_us, COMMIT_PACE_US / 7 * 6);
-    world_pass_time(world, COMMIT_PACE_US / 7 * 6);
+    cr_expect_eq(deadline_us() - world->now.steady_us, COMMIT_PACE_US / 5 * 3, "not a whole pace after the first one");
+    world_pass_time(world, COMMIT_PACE_US / 5 * 3);
     run_shards();
     cr_expect_eq(requests_taken(), 1);
+    world_settle(world);
+    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
+
+/* Brings a busy shard to the moment of its announcements, with changes that are committed and one whose commit is out.
+ */
+static void reach_moment(void)
+{
+    world_pass_time(world, COMMIT_PACE_US);
+    deliver(BUSY_COUNT);
+    run_shards();
+    commit();
+    world_pass_time(world, ANNOUNCE_HOLD_US - 2 * COMMIT_PACE_US);
+    deliver(1);
+    run_shards();
+    commit();
+    world_pass_time(world, COMMIT_PACE_US / 2);
+    deliver(1);
+    run_shards();
+    cr_assert_eq(requests_taken(), 0);
+    world_pass_time(world, COMMIT_PACE_US / 2);
+    run_shards();
+    cr_assert_eq(world->now.steady_us % ANNOUNCE_HOLD_US, 0);
+    cr_assert_eq(requests_taken(), 1);
+}
+
+Test(shard_busy, announcements_wait_for_the_commit_of_their_moment)
+{
+    reach_moment();
+    cr_expect_eq(announcements(), 0);
+    commit();
+    cr_expect_eq(announcements(), 1);
+    cr_expect_eq(((struct announcement *)(void *)world->published[0])->settles_count, BUSY_COUNT + 2);
+    world_settle(world);
+    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
+
+Test(shard_busy, announcements_wait_for_a_slow_commit_no_longer_than_the_pace)
+{
+    reach_moment();
+    cr_expect_eq(deadline_us() - world->now.steady_us, COMMIT_PACE_US);
+    world_pass_time(world, COMMIT_PACE_US);
+    run_shards();
+    cr_expect_eq(announcements(), 1);
+    cr_expect_eq(((struct announcement *)(void *)world->published[0])->settles_count, BUSY_COUNT + 1);
+    world_settle(world);
+    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
+
+Test(shard_busy, what_the_commit_of_a_moment_changed_is_announced_without_waiting_for_the_next)
+{
+    world_pass_time(world, ANNOUNCE_HOLD_US);
+    deliver(BUSY_COUNT);
+    run_shards();
+    world_pass_time(world, COMMIT_PACE_US / 5);
+    commit();
+    cr_expect_eq(announcements(), 1);
+    world_confirm(world, SIZE_MAX, 0);
+    run_shards();
+    (void)world_add_execution(world, "AUSDT", "x:0", SIDE_BUY, "1", "100");
+    cr_assert(world_deliver(world));
+    run_shards();
+    cr_expect_eq(announcements(), 0, "the repeat waits: the moment's announcements went out already");
     world_settle(world);
     cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
 }
@@ -140,10 +204,14 @@ Test(shard_busy, nothing_is_held_back_when_the_broker_would_run_out_of_credit)
     run_shards();
     commit();
     cr_expect_eq(announcements(), 1);
+    deliver(1);
+    run_shards();
+    cr_expect_eq(requests_taken(), 1, "nor is a commit");
 }
 
 Test(shard_busy, it_stays_busy_for_one_hold_after_the_crowd_is_gone)
 {
+    world_pass_time(world, COMMIT_PACE_US);
     deliver(BUSY_COUNT);
     commit_all();
     world_pass_time(world, deadline_us() - world->now.steady_us);

@@ -60,7 +60,7 @@ static void start_shard(struct world *world, size_t i)
         .conflict_backoff_us = 1000,
         .announcement_count = world->announcement_count_max,
         .announce_hold_us = 2000,
-        .commit_pace_us = 700,
+        .commit_pace_us = 500,
         .busy_count = 20,
         .full_count = 60,
         .committer = {world->committer_mailbox, i},

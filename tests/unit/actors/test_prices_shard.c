@@ -74,6 +74,7 @@ static void make_shard(size_t i)
         .conflict_backoff_us = 1000,
         .announcement_count = ANNOUNCEMENTS,
         .announce_hold_us = 1000,
+        .commit_pace_us = 1000,
         .busy_count = 100,
         .full_count = 200,
         .committer = {committer_mailbox, i},
