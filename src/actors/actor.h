@@ -24,7 +24,8 @@ struct actor_time {
 /* When an actor wants to be called again. */
 struct actor_plan {
     int64_t deadline_us; /* steady: then even without a message; ACTOR_NO_DEADLINE: never */
-    int gather_us;       /* it is in no hurry: messages gather for so long before it is called for them; 0: it is */
+    int gather_us;       /* for so long messages may gather before it is called for them, but never beyond the deadline,
+                            actor_stop() or mailbox_wake(); 0: it is in a hurry, and only a crowd is let gather briefly */
 };
 
 /* Handles a batch (count may be 0: a deadline passed; so is the first call, which finds nothing and arms the timers).

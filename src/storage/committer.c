@@ -289,10 +289,9 @@ static void *run(void *context)
         int64_t due_us = send_late_answers(committer);
         if (!has_work(committer) && pg_is_open(&committer->connection))
             committer_feel_pulse(committer);
-        if (!waits && committer->pulse_at_us < due_us)
-            due_us = committer->pulse_at_us;
-        if (waits && committer->others_until_us < due_us)
-            due_us = committer->others_until_us;
+        const int64_t look_at_us = waits ? committer->others_until_us : committer->pulse_at_us;
+        if (look_at_us < due_us)
+            due_us = look_at_us;
         if ((waits || !has_work(committer)) && pg_is_open(&committer->connection))
             wait_for_something(committer, due_us);
     }

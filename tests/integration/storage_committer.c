@@ -11,11 +11,17 @@
 
 static struct rig rig;
 
-static void open_rig(void)
+static void open_rig_that_waits(int64_t wait_us)
 {
     rig_open(&rig);
     cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
+    rig.others_wait_us = wait_us;
     rig_start(&rig);
+}
+
+static void open_rig(void)
+{
+    open_rig_that_waits(0);
 }
 static void close_rig(void)
 {
@@ -488,14 +494,6 @@ Test(storage_committer, stop_finishes_what_is_waiting)
 }
 
 /* ---- requests of busy shards ---- */
-
-static void open_rig_that_waits(int64_t wait_us)
-{
-    rig_open(&rig);
-    cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
-    rig.others_wait_us = wait_us;
-    rig_start(&rig);
-}
 
 /* The group waits for the other busy shard for as long as it takes. */
 static void open_patient_rig(void)

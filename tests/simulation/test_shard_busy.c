@@ -157,15 +157,20 @@ static void reach_moment(void)
     cr_assert_eq(requests_taken(), 1);
 }
 
+static void expect_one_announcement_of(size_t deliveries)
+{
+    cr_assert_eq(announcements(), 1);
+    cr_expect_eq(((struct announcement *)(void *)world->published[0])->settles_count, deliveries);
+    world_settle(world);
+    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+}
+
 Test(shard_busy, announcements_wait_for_the_commit_of_their_moment)
 {
     reach_moment();
     cr_expect_eq(announcements(), 0);
     commit();
-    cr_expect_eq(announcements(), 1);
-    cr_expect_eq(((struct announcement *)(void *)world->published[0])->settles_count, BUSY_COUNT + 2);
-    world_settle(world);
-    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+    expect_one_announcement_of(BUSY_COUNT + 2);
 }
 
 Test(shard_busy, announcements_wait_for_a_slow_commit_no_longer_than_the_pace)
@@ -174,10 +179,7 @@ Test(shard_busy, announcements_wait_for_a_slow_commit_no_longer_than_the_pace)
     cr_expect_eq(deadline_us() - world->now.steady_us, COMMIT_PACE_US);
     world_pass_time(world, COMMIT_PACE_US);
     run_shards();
-    cr_expect_eq(announcements(), 1);
-    cr_expect_eq(((struct announcement *)(void *)world->published[0])->settles_count, BUSY_COUNT + 1);
-    world_settle(world);
-    cr_expect_null(world->broken, "%s: %s", world->broken, world->broken_detail);
+    expect_one_announcement_of(BUSY_COUNT + 1);
 }
 
 Test(shard_busy, what_the_commit_of_a_moment_changed_is_announced_without_waiting_for_the_next)
