@@ -46,11 +46,10 @@ enum message_type {
 };
 
 enum {
-    TRACE_ID_LEN_MAX = 64,     /* longer ones are cut */
-    ORDER_KEY_LEN_MAX = 80,    /* longer order ids are replaced by "sha256:" and hex */
-    IDENTITY_LEN_MAX = 88,     /* prefix "x:" execution_id, "e:" event_id, "m:" message_id, "d:" digest, then the id or
-                                  "sha256:" and hex */
-    BODY_INLINE_LEN_MAX = 640, /* longer bodies are on the heap */
+    TRACE_ID_LEN_MAX = 64,  /* longer ones are cut */
+    ORDER_KEY_LEN_MAX = 80, /* longer order ids are replaced by "sha256:" and hex */
+    IDENTITY_LEN_MAX = 88,  /* prefix "x:" execution_id, "e:" event_id, "m:" message_id, "d:" digest, then the id or
+                               "sha256:" and hex */
 };
 
 /* Where messages of one kind go: room is reserved by the wiring. */
@@ -150,16 +149,18 @@ struct delivery {
     /* the original, unchanged, until it is settled */
     const char *queue_name; /* literal or settings': lives as long as the process */
     size_t body_len;
-    char *body;         /* body_inline or heap (consumer frees) */
+    char *body;         /* heap (consumer frees) */
     char *content_type; /* heap or NULL: for the dead letter (consumer frees) */
-    char body_inline[BODY_INLINE_LEN_MAX];
 };
 
 /*
  * COMMIT: what one shard wants committed in one transaction; one a shard, outstanding or at home. Built by the shard,
  * lent to the committer, which writes .outcome and what the shard needs to redo.
  */
-enum { COMMIT_ITEMS_MAX = 512 };
+enum {
+    COMMIT_ITEMS_MAX = 512,
+    COMMIT_DELIVERIES_MAX = 3072, /* no further item from here on: bounds a transaction's length and its parameters */
+};
 
 enum commit_outcome {
     COMMIT_DONE,     /* durable */
@@ -192,6 +193,7 @@ struct commit_request {
     uint32_t shard;    /* the shard's index: lane of the answer is fixed by the wiring */
     int64_t moment_us; /* a busy shard's: the moment it belongs to, the same for all busy shards; 0: sent at once */
     size_t count;
+    size_t delivery_count; /* of all items */
     struct commit_item items[COMMIT_ITEMS_MAX];
 };
 

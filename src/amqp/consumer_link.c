@@ -142,7 +142,7 @@ void consumer_cancel(struct consumer *consumer)
 bool consumer_may_read(const struct consumer *consumer)
 {
     /* One that has begun is finished, or the bodies of others could keep it from ever going on. */
-    return consumer->pool.heap_len < CONSUMER_BODIES_LEN_MAX || consumer->arrival.delivery != NULL;
+    return consumer->pool.bodies_len < CONSUMER_BODIES_LEN_MAX || consumer->arrival.delivery != NULL;
 }
 
 static enum status handle_deliver(struct consumer *consumer, const amqp_basic_deliver_t *deliver)

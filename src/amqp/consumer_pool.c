@@ -5,11 +5,12 @@
 
 #include "check.h"
 
-enum { SLAB_COUNT = 32 };
+enum { SLAB_COUNT_MIN = 32 };
 
 struct consumer_slab {
     struct consumer_slab *next;
-    struct pooled_delivery items[SLAB_COUNT];
+    size_t count;
+    struct pooled_delivery items[];
 };
 
 static char content_type_json[] = "application/json";
@@ -21,8 +22,7 @@ void consumer_pool_init(struct consumer_pool *pool, size_t capacity)
 
 static void free_parts(struct delivery *delivery)
 {
-    if (delivery->body != delivery->body_inline)
-        free(delivery->body);
+    free(delivery->body);
     if (delivery->content_type != content_type_json)
         free(delivery->content_type);
     delivery->body = NULL;
@@ -34,24 +34,27 @@ void consumer_pool_finish(struct consumer_pool *pool)
     while (pool->slabs != NULL) {
         struct consumer_slab *slab = pool->slabs;
         pool->slabs = slab->next;
-        for (size_t i = 0; i < SLAB_COUNT; i++)
+        for (size_t i = 0; i < slab->count; i++)
             free_parts(&slab->items[i].delivery);
         free(slab);
     }
     *pool = (struct consumer_pool){0};
 }
 
+/* As many as there are, as far as the capacity allows. */
 static void make_slab(struct consumer_pool *pool)
 {
-    if (pool->made >= pool->capacity)
-        return;
-    struct consumer_slab *slab = calloc(1, sizeof *slab);
+    size_t count = pool->made > SLAB_COUNT_MIN ? pool->made : SLAB_COUNT_MIN;
+    if (count > pool->capacity - pool->made)
+        count = pool->capacity - pool->made;
+    struct consumer_slab *slab = calloc(1, sizeof *slab + count * sizeof slab->items[0]);
     if (slab == NULL)
         return;
     slab->next = pool->slabs;
+    slab->count = count;
     pool->slabs = slab;
-    pool->made += SLAB_COUNT;
-    for (size_t i = SLAB_COUNT; i-- > 0;) {
+    pool->made += count;
+    for (size_t i = count; i-- > 0;) {
         slab->items[i].delivery.head.next = pool->free != NULL ? &pool->free->head : NULL;
         pool->free = &slab->items[i].delivery;
     }
@@ -68,7 +71,7 @@ struct delivery *consumer_pool_get(struct consumer_pool *pool)
         return NULL;
     pool->free = (struct delivery *)delivery->head.next;
     pool->in_use++;
-    memset(delivery, 0, offsetof(struct delivery, body_inline));
+    memset(delivery, 0, sizeof *delivery);
     return delivery;
 }
 
@@ -77,8 +80,7 @@ void consumer_pool_put(struct consumer_pool *pool, struct delivery *delivery)
     if (delivery == NULL)
         return;
     pm_assert(pool->in_use > 0);
-    if (delivery->body != NULL && delivery->body != delivery->body_inline)
-        pool->heap_len -= delivery->body_len;
+    pool->bodies_len -= delivery->body_len;
     free_parts(delivery);
     delivery->head.next = pool->free != NULL ? &pool->free->head : NULL;
     pool->free = delivery;
@@ -90,15 +92,11 @@ enum status consumer_pool_body(struct consumer_pool *pool, struct delivery *deli
     pm_assert(delivery->body == NULL);
     if (len > POOL_BODY_LEN_MAX)
         return STATUS_FULL;
-    if (len <= BODY_INLINE_LEN_MAX) {
-        delivery->body = delivery->body_inline;
-    } else {
-        delivery->body = malloc(len);
-        if (delivery->body == NULL)
-            return STATUS_FULL;
-        pool->heap_len += len;
-    }
+    delivery->body = malloc(len > 0 ? len : 1);
+    if (delivery->body == NULL)
+        return STATUS_FULL;
     delivery->body_len = len;
+    pool->bodies_len += len;
     return STATUS_OK;
 }
 

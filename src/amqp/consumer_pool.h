@@ -1,8 +1,9 @@
 /*
- * consumer_pool: the memory of deliveries, bounded in number; bodies that do not fit inline are counted in bytes.
+ * consumer_pool: the memory of deliveries, bounded in number, and of their bodies, counted in bytes.
  *
- * Made in slabs when first needed, so that an idle service stays small; slabs are kept until the end. Internal to the
- * consumer. Thread: the consumer's.
+ * Deliveries are made when first needed, so that an idle service stays small: as many again as there are, so that what
+ * is taken behind a backlog soon stays the same however its bursts fall. They are kept until the end. Each body has a
+ * block of its own, as long as it came. Internal to the consumer. Thread: the consumer's.
  */
 #ifndef PM_CONSUMER_POOL_H
 #define PM_CONSUMER_POOL_H
@@ -27,9 +28,9 @@ struct consumer_pool {
     struct consumer_slab *slabs;
     struct delivery *free; /* by head.next */
     size_t capacity;
-    size_t made;
+    size_t made; /* deliveries, in use or free */
     size_t in_use;
-    size_t heap_len; /* of all bodies on the heap */
+    size_t bodies_len; /* of all bodies together */
 };
 
 /* Owns: the caller; finish frees all, also what is not home. */

@@ -7,8 +7,8 @@
  *
  * Bounds: at most `prefetch` deliveries travel (are with shards or the publisher): the lanes are that long. A new
  * connection starts with its whole prefetch although deliveries of an old one may still travel; what then comes beyond
- * the bound waits here, so the pool holds twice as many. Bodies on the heap: BODIES_LEN_MAX, exceeded by one body at
- * most; above it the socket is not read.
+ * the bound waits here, so the pool holds twice as many. Their bodies: BODIES_LEN_MAX bytes, exceeded by one body
+ * at most; above it the socket is not read.
  */
 #ifndef PM_CONSUMER_STATE_H
 #define PM_CONSUMER_STATE_H
