@@ -40,8 +40,10 @@ static void add_item(struct shard *shard, struct work *work)
     work->in_flight = work->pending;
     work->pending = (struct chain){NULL, NULL};
     item->deliveries = work->in_flight.first;
-    for (struct delivery *delivery = item->deliveries; delivery != NULL; delivery = delivery_next(delivery))
+    for (struct delivery *delivery = item->deliveries; delivery != NULL; delivery = delivery_next(delivery)) {
         delivery->looked_up = false; /* from here on: whether the committer asked again */
+        shard->commit->delivery_count++;
+    }
     work->commit_in_flight = true;
     work->row_changed = false;
     if (item->row.version == item->expected_version) /* what can be announced is someone else's change alone */
@@ -52,15 +54,20 @@ static void add_item(struct shard *shard, struct work *work)
     memcpy(work->flight_trace_id, work->trace_id, sizeof work->flight_trace_id);
 }
 
+static bool is_full(const struct commit_request *request)
+{
+    return request->count == COMMIT_ITEMS_MAX || request->delivery_count >= COMMIT_DELIVERIES_MAX;
+}
+
 /*
  * Each transaction and each row of it costs the database as much as several events. So a busy shard commits at most
  * once from one whole multiple of commit_pace_us to the next, as a rule at the multiple: a commit carries more events
- * of each row, and busy shards, which all come to the same moments, share a transaction. Not while more rows than a
- * request holds are waiting, or so many deliveries that the broker would run out of credit: then waiting saves nothing.
+ * of each row, and busy shards, which all come to the same moments, share a transaction. Not while more waits than a
+ * request holds, or so many deliveries that the broker would run out of credit: then waiting saves nothing.
  */
 static bool is_paced(const struct shard *shard)
 {
-    const bool was_full = shard->commit->count == COMMIT_ITEMS_MAX; /* the last request, which is home */
+    const bool was_full = is_full(shard->commit); /* the last request, which is home */
     return shard_is_busy(shard) && !was_full && shard->held_count < shard->settings.full_count;
 }
 
@@ -84,9 +91,9 @@ void shard_send_commits(struct shard *shard)
     if (shard->commit == NULL || shard->commit_queue.first == NULL || waits_for_moment(shard))
         return;
     shard->commit->moment_us = is_paced(shard) ? moment_of(shard, shard->now.steady_us) : 0;
-    shard->commit->count = 0;
+    shard->commit->count = shard->commit->delivery_count = 0;
     struct work *last = shard->commit_queue.last;
-    for (bool done = false; !done && shard->commit->count < COMMIT_ITEMS_MAX && shard->commit_queue.first != NULL;) {
+    for (bool done = false; !done && !is_full(shard->commit) && shard->commit_queue.first != NULL;) {
         struct work *work = work_queue_take(&shard->commit_queue, offsetof(struct work, commit_next));
         done = work == last;
         work->in_commit_queue = false;

@@ -1,4 +1,4 @@
-/* A busy shard with more rows than a request holds. The test plays its neighbours. */
+/* A busy shard with more than a request holds. The test plays its neighbours. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 enum {
     ROWS = COMMIT_ITEMS_MAX + 88,
+    DELIVERIES = COMMIT_DELIVERIES_MAX * 2,
     PACE_US = 100,
     HOLD_US = 1000,
     START_US = HOLD_US * 1000 + 10, /* a little after a moment */
@@ -30,7 +31,7 @@ static struct uuid new_uuid(void *context)
 static void start(void)
 {
     log_set_level(LOG_LEVEL_ERROR);
-    const uint32_t capacity = ROWS;
+    const uint32_t capacity = DELIVERIES;
     committer = mailbox_create("committer", &capacity, 1);
     others = mailbox_create("others", &capacity, 1);
     directory = directory_create(1);
@@ -40,7 +41,7 @@ static void start(void)
         .announce_hold_us = HOLD_US,
         .commit_pace_us = PACE_US,
         .busy_count = ROWS / 2,
-        .full_count = ROWS * 2,
+        .full_count = DELIVERIES + 1,
         .committer = {committer, 0},
         .publisher = outlet,
         .consumer = outlet,
@@ -52,7 +53,7 @@ static void start(void)
         .new_uuid = new_uuid,
     };
     shard = shard_create(&settings);
-    deliveries = calloc(ROWS, sizeof *deliveries);
+    deliveries = calloc(DELIVERIES, sizeof *deliveries);
     cr_assert_not_null(deliveries);
 }
 
@@ -75,24 +76,28 @@ static struct actor_plan receive(struct message **batch, size_t count)
     return shard_receive(shard, batch, count, (struct actor_time){.wall_us = START_US, .steady_us = START_US});
 }
 
+static struct message *make_event(size_t i, size_t position)
+{
+    struct delivery *delivery = &deliveries[i];
+    delivery->head.type = MESSAGE_DELIVERY;
+    delivery->kind = DELIVERY_MARKET;
+    (void)snprintf(delivery->asset, sizeof delivery->asset, "A%zuUSDT", position);
+    (void)snprintf(delivery->trace_id, sizeof delivery->trace_id, "t%zu", i);
+    delivery->said.market = (struct market_event){.size = decimal_from_units(DECIMAL_ONE),
+                                                  .average_price = DECIMAL_ZERO,
+                                                  .mark_price = decimal_from_units(DECIMAL_ONE),
+                                                  .unrealized_pnl = DECIMAL_NONE,
+                                                  .realized_pnl = DECIMAL_NONE,
+                                                  .at_us = START_US + (int64_t)i,
+                                                  .digest = i + 1};
+    return &delivery->head;
+}
+
 static void deliver(size_t first, size_t last)
 {
     struct message *batch[ACTOR_BATCH_MAX];
-    for (size_t i = first; i < last; i++) {
-        struct delivery *delivery = &deliveries[i];
-        delivery->head.type = MESSAGE_DELIVERY;
-        delivery->kind = DELIVERY_MARKET;
-        (void)snprintf(delivery->asset, sizeof delivery->asset, "A%zuUSDT", i);
-        (void)snprintf(delivery->trace_id, sizeof delivery->trace_id, "t%zu", i);
-        delivery->said.market = (struct market_event){.size = decimal_from_units(DECIMAL_ONE),
-                                                      .average_price = DECIMAL_ZERO,
-                                                      .mark_price = decimal_from_units(DECIMAL_ONE),
-                                                      .unrealized_pnl = DECIMAL_NONE,
-                                                      .realized_pnl = DECIMAL_NONE,
-                                                      .at_us = START_US,
-                                                      .digest = i + 1};
-        batch[i - first] = &delivery->head;
-    }
+    for (size_t i = first; i < last; i++)
+        batch[i - first] = make_event(i, i);
     (void)receive(batch, last - first);
 }
 
@@ -127,4 +132,25 @@ Test(shard_rows, what_a_full_request_left_over_does_not_wait_for_the_next_moment
     deliver(ROWS - 1, ROWS);
     cr_expect_null(take_request(), "that one was not full");
     cr_expect_eq(receive(NULL, 0).deadline_us, START_US / PACE_US * PACE_US + PACE_US);
+}
+
+Test(shard_rows, request_takes_no_further_position_once_it_has_enough_deliveries)
+{
+    enum { POSITIONS = 4, EACH = COMMIT_DELIVERIES_MAX / 3 };
+    struct message **batch = calloc((size_t)POSITIONS * EACH, sizeof *batch);
+    cr_assert_not_null(batch);
+    for (size_t i = 0; i < (size_t)POSITIONS * EACH; i++)
+        batch[i] = make_event(i, i % POSITIONS);
+    (void)receive(batch, (size_t)POSITIONS * EACH);
+    struct commit_request *request = take_request();
+    cr_assert_not_null(request);
+    cr_expect_eq(request->count, POSITIONS - 1);
+    cr_expect_eq(request->delivery_count, COMMIT_DELIVERIES_MAX);
+    answer(request);
+    request = take_request();
+    cr_assert_not_null(request, "at the same moment");
+    cr_expect_eq(request->count, 1);
+    cr_expect_eq(request->delivery_count, EACH);
+    answer(request);
+    free(batch);
 }
