@@ -103,7 +103,7 @@ const struct setting_row setting_rows[] = {
     LIST(PM "ORDER_QUEUES", SETTING_QUEUES, "order-manager.order_executed", SETTINGS_ORDER_QUEUES_MAX, 0,
          "Queues of order executions."),
     WORD(PM "QUEUE_TYPE", queue_type, "classic", queue_type_words, "Type of the queues that have to be declared."),
-    WHOLE(PM "PREFETCH", prefetch, "60000", 1, 65535, 1,
+    WHOLE(PM "PREFETCH", prefetch, "30000", 1, 65535, 1,
           "Deliveries taken from the broker and not acknowledged, at most."),
     TEXT(PM "ASSET_PATTERN", SETTING_PATTERN, asset_pattern_text, ASSET_PATTERN_DEFAULT, 1, 1024, 0,
          "What an asset looks like."),

@@ -40,12 +40,16 @@ def measure_memory(world, report):
 
 
 def measure_backlog(world, report):
-    """peak memory behind a backlog, and behind one four times as long"""
+    """peak memory behind a backlog, and behind one four times and one sixteen times as long"""
     template = make_template(world, 500)
     short = 20000 if report.quick else 60000
-    peaks = report.interleave(lambda: drain(world, executions(world, short, 500), short, template)["peak_kib"],
-                              lambda: drain(world, executions(world, short * 4, 500), short * 4, template)["peak_kib"])
+
+    def peak(count):
+        return drain(world, executions(world, count, 500), count, template)["peak_kib"]
+
+    peaks = report.interleave(lambda: peak(short), lambda: peak(short * 4), lambda: peak(short * 16))
     report.add("peak memory, backlog four times as long", "KiB", peaks[1], peaks[0], at_most=1.1, aim=1.0)
+    report.add("peak memory, backlog sixteen times as long", "KiB", peaks[2], peaks[0], at_most=1.1, aim=1.0)
 
 
 def measure_idle(world, report):

@@ -60,7 +60,7 @@ Test(settings, with_only_the_key_everything_has_its_default)
     cr_expect_eq(s.migrations, MIGRATIONS_APPLY);
     cr_expect(s.asset_pattern.is_default);
     cr_expect_str_eq(s.asset_pattern_text, ASSET_PATTERN_DEFAULT);
-    cr_expect_eq(s.prefetch, 60000);
+    cr_expect_eq(s.prefetch, 30000);
     settings_finish(&s);
 }
 
