@@ -54,6 +54,7 @@ struct metrics_sources {
     metrics_outstanding_fn *outstanding;
     const void *outstanding_context;
     uint32_t prefetch;
+    uint32_t queue_prefetch;       /* of these, what one queue may have about */
     struct decimal exposure_limit; /* none: no limit, no series */
     bool rate_limit_enabled;
     uint32_t rate_limit_default; /* a minute */

@@ -115,16 +115,15 @@ static void make_mailboxes(struct service *service)
     pm_assert(count == shards + OTHER_MAILBOXES);
 }
 
-/* How many deliveries one queue can have about: the broker gives no more until some are acknowledged. */
-static size_t queue_share(const struct service *service)
+uint32_t wiring_queue_prefetch(const struct service *service)
 {
-    return service->settings->prefetch / (service->settings->order_queue_count + 1);
+    return service->settings->prefetch / (uint32_t)(service->settings->order_queue_count + 1);
 }
 
 static void make_shards(struct service *service)
 {
     const struct settings *settings = service->settings;
-    const size_t share = queue_share(service) / service->shard_count;
+    const size_t share = wiring_queue_prefetch(service) / service->shard_count;
     for (size_t i = 0; i < service->shard_count; i++) {
         struct shard_settings shard = {
             .index = (uint32_t)i,
