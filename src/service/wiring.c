@@ -117,7 +117,8 @@ static void make_mailboxes(struct service *service)
 
 uint32_t wiring_queue_prefetch(const struct service *service)
 {
-    return service->settings->prefetch / (uint32_t)(service->settings->order_queue_count + 1);
+    const uint32_t share = service->settings->prefetch / (uint32_t)(service->settings->order_queue_count + 1);
+    return share > 0 ? share : 1;
 }
 
 static void make_shards(struct service *service)
