@@ -28,6 +28,12 @@ enum {
     QUEUES_MAX = 256, /* what a consumer tag can name */
 };
 
+uint16_t consumer_queue_prefetch(uint16_t prefetch, size_t order_queue_count)
+{
+    const size_t share = prefetch / (order_queue_count + 1);
+    return (uint16_t)(share > 0 ? share : 1);
+}
+
 /*
  * The pool: at most `prefetch` travel, and a connection has at most its prefetch here (each queue's share is one at
  * least, hence the number of queues).
@@ -70,8 +76,7 @@ struct consumer *consumer_create(const struct consumer_settings *settings, struc
     broker_link_init(&consumer->link);
     backoff_init(&consumer->backoff, (uint64_t)clock_wall_us());
     consumer_pool_init(&consumer->pool, settings->prefetch + window_capacity(consumer));
-    /* Three quarters of what one queue may have about. */
-    const uint32_t crowd = settings->prefetch / (uint32_t)consumer->queue_count / 4 * 3 + 1;
+    const uint32_t crowd = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count) / 4u * 3 + 1;
     consumer_window_init(&consumer->window, (uint32_t)window_capacity(consumer), crowd);
     return consumer;
 }

@@ -31,6 +31,12 @@ struct consumer_settings {
     const struct asset_pattern *assets;
 };
 
+/*
+ * How many unacknowledged deliveries one queue may have: an even share of the prefetch, since quorum queues know no
+ * limit over several; one at least. The market queue may have the remainder besides. Pure; thread: any.
+ */
+uint16_t consumer_queue_prefetch(uint16_t prefetch, size_t order_queue_count);
+
 /* The shard of an asset. Pure; thread: consumer's. */
 typedef size_t consumer_shard_fn(void *context, const char *asset);
 

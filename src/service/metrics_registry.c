@@ -109,7 +109,9 @@ static void write_outstanding(FILE *page, const struct metrics_sources *sources)
                sources->outstanding(sources->outstanding_context));
     page_gauge(page, NAME("prefetch"), "Deliveries that the broker gives before some are acknowledged.",
                sources->prefetch);
-    page_gauge(page, NAME("queue_prefetch"), "Of these, deliveries of one inbound queue.", sources->queue_prefetch);
+    page_gauge(page, NAME("queue_prefetch"),
+               "Deliveries of one inbound queue that the broker gives before some are acknowledged.",
+               sources->queue_prefetch);
 }
 
 static void write_counters(FILE *page)

@@ -115,16 +115,11 @@ static void make_mailboxes(struct service *service)
     pm_assert(count == shards + OTHER_MAILBOXES);
 }
 
-uint32_t wiring_queue_prefetch(const struct service *service)
-{
-    const uint32_t share = service->settings->prefetch / (uint32_t)(service->settings->order_queue_count + 1);
-    return share > 0 ? share : 1;
-}
-
 static void make_shards(struct service *service)
 {
     const struct settings *settings = service->settings;
-    const size_t share = wiring_queue_prefetch(service) / service->shard_count;
+    const size_t share =
+        consumer_queue_prefetch(settings->prefetch, settings->order_queue_count) / service->shard_count;
     for (size_t i = 0; i < service->shard_count; i++) {
         struct shard_settings shard = {
             .index = (uint32_t)i,

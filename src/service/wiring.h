@@ -60,10 +60,6 @@ struct service {
 /* Makes mailboxes and actors. service: zeros, but for what service.c has started already. settings: borrowed. */
 void wiring_make_parts(struct service *service, const struct settings *settings);
 
-/* How many deliveries one inbound queue can have about, one at least: the broker gives no more until some are
- * acknowledged. */
-uint32_t wiring_queue_prefetch(const struct service *service);
-
 /* After the parts: makes the survey and the server, which binds its port. Fails: as server_create(). */
 enum status wiring_make_server(struct service *service) PM_MUST_USE;
 

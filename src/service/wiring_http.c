@@ -80,7 +80,7 @@ enum status wiring_make_server(struct service *service)
         .outstanding = read_outstanding,
         .outstanding_context = service->consumer,
         .prefetch = settings->prefetch,
-        .queue_prefetch = wiring_queue_prefetch(service),
+        .queue_prefetch = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count),
         .exposure_limit = settings->portfolio_exposure_limit,
         .rate_limit_enabled = settings->rate_limit_enabled,
         .rate_limit_default = settings->rate_limit_default,

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh: measures the service, and what it could at best be, on this machine.
 #
-#   tests/bench/run.sh                 everything (about half an hour)
+#   tests/bench/run.sh                 everything (about three quarters of an hour)
 #   tests/bench/run.sh --quick         everything, once and briefly: says whether it works, not how fast
 #   tests/bench/run.sh executions http only these; --list says which there are
 #
