@@ -31,7 +31,9 @@ enum {
 uint16_t consumer_queue_prefetch(uint16_t prefetch, size_t order_queue_count)
 {
     const size_t share = prefetch / (order_queue_count + 1);
-    return (uint16_t)(share > 0 ? share : 1);
+    if (share == 0)
+        return 1;
+    return (uint16_t)share;
 }
 
 /*

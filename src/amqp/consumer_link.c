@@ -34,7 +34,9 @@ static uint16_t prefetch_of(const struct consumer *consumer, size_t queue_index)
     const struct consumer_settings *settings = &consumer->settings;
     const uint16_t share = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count);
     const bool has_remainder = queue_index == 0 && settings->prefetch > consumer->queue_count;
-    return has_remainder ? (uint16_t)(share + settings->prefetch % consumer->queue_count) : share;
+    if (!has_remainder)
+        return share;
+    return (uint16_t)(share + settings->prefetch % consumer->queue_count);
 }
 
 static enum status consume(struct consumer *consumer, size_t queue_index)
