@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 
 #include "check.h"
+#include "h2_fields.h"
 #include "h2_frames.h"
 #include "log.h"
 #include "metrics.h"
@@ -20,6 +21,7 @@ struct connection {
     struct guard *guard;
     h2o_socket_t *socket;
     struct frames frames;
+    struct h2_hints hints;
     int in_flight;
     int resets;
     int64_t spent;        /* of the allowance */
@@ -140,6 +142,11 @@ void connection_hand_over(struct connection *connection)
 struct frames *connection_frames(struct connection *connection)
 {
     return &connection->frames;
+}
+
+struct h2_hints *connection_hints(struct connection *connection)
+{
+    return &connection->hints;
 }
 
 bool connection_is_cut(const struct connection *connection)

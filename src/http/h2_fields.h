@@ -1,37 +1,60 @@
 /*
- * h2_fields: header fields of HTTP/2 answers that are another in every answer.
+ * h2_fields: the header fields of an HTTP/2 answer, in as few bytes and steps as they take.
  *
- * libh2o enters each field of an answer into the connection's HPACK table. A trace id of every answer fills that table,
- * pushes out what is always the same, and costs both sides an entry and a Huffman code that nobody uses again. So such
- * fields are kept from libh2o and written behind the block that it has made, as plain literals that enter no table
- * (RFC 7541 §6.2.2).
+ * libh2o enters each field of an answer into the connection's HPACK table, where it looks for it in the next answer.
+ * That suits those that are the same in every answer. A trace id of every answer fills the table, pushes out what is
+ * always the same, and costs both sides an entry and a Huffman code that nobody uses again. So an answer's fields are
+ * kept from libh2o and written behind the block that it has made: those in the table as its index, those that change by
+ * the index of their name and the plain value, which enters no table (RFC 7541 §6.1, §6.2.2). Only what is not in the
+ * table yet goes to libh2o, which enters it: in the first answers of a connection, and when so many dates have come
+ * that it was pushed out.
+ *
+ * libh2o 2.2.5 knows no table but one of 4,096 bytes. A client that wants a smaller one gets that here too.
  *
  * Knows libh2o's insides (<h2o/http2_internal.h>) and is therefore tied to that version. Thread: the loop's.
  */
 #ifndef PM_H2_FIELDS_H
 #define PM_H2_FIELDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <h2o.h>
 
 enum {
-    H2_FIELDS_LEN_MAX = 256,
+    H2_FIELDS_MAX = 6,
     H2_FIELD_PART_LEN_MAX = 126, /* a name or a value, so that its length takes one byte */
 };
 
+struct h2_field {
+    h2o_iovec_t name;
+    h2o_iovec_t value;
+    bool is_changing;
+};
+
 struct h2_fields {
-    size_t len;
-    uint8_t bytes[H2_FIELDS_LEN_MAX];
+    size_t count;
+    struct h2_field items[H2_FIELDS_MAX];
+};
+
+/* How far from the newest entry of a connection's table the fields of its last answer were: where to look first. */
+struct h2_hints {
+    uint8_t distances[H2_FIELDS_MAX];
 };
 
 void h2_fields_init(struct h2_fields *fields);
-/* Adds a field; it has to fit. name: in lower case. */
-void h2_fields_add(struct h2_fields *fields, h2o_iovec_t name, h2o_iovec_t value);
+/*
+ * Adds a field; there has to be room. name: in lower case, and no name twice. is_changing: it is another in every
+ * answer. Both texts live as long as the request.
+ */
+void h2_fields_add(struct h2_fields *fields, h2o_iovec_t name, h2o_iovec_t value, bool is_changing);
 
-/* Sends the whole answer, with the fields behind those of req->res. body, count: as for h2o_send(). */
+/*
+ * Sends the whole answer, with these fields besides those of req->res, and takes those from them that libh2o has to
+ * send. body, count: as for h2o_send(). hints: those of the connection, all zero in the beginning.
+ */
 void h2_fields_send(h2o_req_t *req, h2o_generator_t *generator, h2o_iovec_t *body, size_t count,
-                    const struct h2_fields *fields);
+                    struct h2_fields *fields, struct h2_hints *hints);
 
 #endif

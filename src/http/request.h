@@ -88,9 +88,8 @@ void request_send_kept(struct request *request, const struct kept_body *kept);
 /* Adds a header. name: a literal in lower case; value: lives as long as the request. */
 void request_add_header(struct request *request, const char *name, const char *value);
 void request_add_retry_after(struct request *request, uint32_t seconds);
-/* Those that every answer has. content_type: a literal. changing: takes those that are others in every answer (HTTP/2);
- * NULL: they are put to the rest. */
-void request_add_usual_headers(struct request *request, const char *content_type, struct h2_fields *changing);
+/* Those that every answer has. content_type: a literal. fields: takes them (HTTP/2); NULL: they are put to the rest. */
+void request_add_usual_headers(struct request *request, const char *content_type, struct h2_fields *fields);
 
 /* Sends an error. message says what was wrong and what would be right. */
 void request_fail(struct request *request, enum problem problem, const char *message);

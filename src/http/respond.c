@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "encode.h"
+#include "guard.h"
 #include "h2_fields.h"
 #include "log.h"
 #include "loop.h"
@@ -54,7 +55,7 @@ void *request_alloc(struct request *request, size_t size)
     return h2o_mem_alloc_pool(&request->req->pool, size);
 }
 
-/* name: one that libh2o has no token for, so that it need not be looked up. value: lives as long as the request. */
+/* name: in lower case, and it is not looked up. value: lives as long as the request. */
 static void add_header(struct request *request, h2o_iovec_t name, h2o_iovec_t value)
 {
     h2o_req_t *req = request->req;
@@ -80,28 +81,32 @@ void request_add_retry_after(struct request *request, uint32_t seconds)
     add_header(request, h2o_iovec_init(H2O_STRLIT("retry-after")), number_text(request, seconds));
 }
 
-static void add_changing(struct request *request, struct h2_fields *changing, h2o_iovec_t name, h2o_iovec_t value)
+/* fields: NULL: to those of the answer. */
+static void add_usual(struct request *request, struct h2_fields *fields, h2o_iovec_t name, h2o_iovec_t value,
+                      bool is_changing)
 {
-    if (changing != NULL)
-        h2_fields_add(changing, name, value);
+    if (fields != NULL)
+        h2_fields_add(fields, name, value, is_changing);
     else
         add_header(request, name, value);
 }
 
-void request_add_usual_headers(struct request *request, const char *content_type, struct h2_fields *changing)
+void request_add_usual_headers(struct request *request, const char *content_type, struct h2_fields *fields)
 {
-    h2o_req_t *req = request->req;
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type, strlen(content_type));
-    h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
-    add_changing(request, changing, h2o_iovec_init(H2O_STRLIT("x-trace-id")),
-                 h2o_iovec_init(request->trace_id, strlen(request->trace_id)));
+    add_usual(request, fields, H2O_TOKEN_CONTENT_TYPE->buf, h2o_iovec_init(content_type, strlen(content_type)), false);
+    add_usual(request, fields, H2O_TOKEN_CACHE_CONTROL->buf, h2o_iovec_init(H2O_STRLIT("no-store")), false);
+    add_usual(request, fields, h2o_iovec_init(H2O_STRLIT("x-trace-id")),
+              h2o_iovec_init(request->trace_id, strlen(request->trace_id)), true);
     if (!request->has_key)
         return;
-    add_header(request, h2o_iovec_init(H2O_STRLIT("ratelimit-limit")), number_text(request, request->verdict.limit));
-    add_changing(request, changing, h2o_iovec_init(H2O_STRLIT("ratelimit-remaining")),
-                 number_text(request, request->verdict.remaining));
-    add_changing(request, changing, h2o_iovec_init(H2O_STRLIT("ratelimit-reset")),
-                 number_text(request, request->verdict.reset_s));
+    const struct gate_verdict *verdict = &request->verdict;
+    const bool is_limited = request->loop->shared->settings.rate_limit_enabled;
+    add_usual(request, fields, h2o_iovec_init(H2O_STRLIT("ratelimit-limit")), number_text(request, verdict->limit),
+              false);
+    add_usual(request, fields, h2o_iovec_init(H2O_STRLIT("ratelimit-remaining")),
+              number_text(request, verdict->remaining), is_limited);
+    add_usual(request, fields, h2o_iovec_init(H2O_STRLIT("ratelimit-reset")), number_text(request, verdict->reset_s),
+              is_limited);
 }
 
 static void request_account(struct request *request, int code)
@@ -131,18 +136,18 @@ static void request_finish(struct request *request, int code, const char *conten
 {
     h2o_req_t *req = request->req;
     bool is_http2 = req->version >= 0x200;
-    struct h2_fields changing;
+    struct h2_fields fields;
     request_account(request, code);
     req->res.status = code;
     req->res.reason = reason_of(code);
     req->res.content_length = len;
     req->res.mime_attr = &h2o_mime_attributes_as_is;
-    h2_fields_init(&changing);
-    request_add_usual_headers(request, content_type, is_http2 ? &changing : NULL);
+    h2_fields_init(&fields);
+    request_add_usual_headers(request, content_type, is_http2 ? &fields : NULL);
     h2o_iovec_t bytes = h2o_iovec_init(body, len);
     size_t count = request->method != METHOD_HEAD && len > 0 ? 1 : 0;
     if (is_http2) {
-        h2_fields_send(req, &whole_answer, &bytes, count, &changing);
+        h2_fields_send(req, &whole_answer, &bytes, count, &fields, connection_hints(connection_of(req)));
     } else {
         h2o_start_response(req, &whole_answer);
         h2o_send(req, &bytes, count, H2O_SEND_STATE_FINAL);
