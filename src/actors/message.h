@@ -12,9 +12,10 @@
  *   HTTP loop --HISTORY-->  history  --(the same back)-->  HTTP loop
  *   history   --SNAPSHOT-->  publisher  --(the same back)-->  history
  *
- * No message is allocated on the way of an event: a delivery is born in the consumer's pool and comes home to it;
- * replies travel in the message that asked. Invariants 3 and 5 of ARCHITECTURE.md rest on that: a delivery is
- * acknowledged by coming home, and there are never more deliveries about than the prefetch allows.
+ * No message is allocated on the way of an event: a delivery is born in the consumer's pool and comes home to it (only
+ * its body has a block of its own); replies travel in the message that asked. Invariants 3 and 5 of ARCHITECTURE.md
+ * rest on that: a delivery is acknowledged by coming home, and there are never more deliveries about than the prefetch
+ * allows.
  */
 #ifndef PM_MESSAGE_H
 #define PM_MESSAGE_H
@@ -159,7 +160,6 @@ struct delivery {
  */
 enum {
     COMMIT_ITEMS_MAX = 512,
-    COMMIT_DELIVERIES_MAX = 3072, /* no further item from here on: bounds a transaction's length and its parameters */
 };
 
 enum commit_outcome {

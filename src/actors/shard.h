@@ -33,13 +33,14 @@ typedef struct uuid uuid_source_fn(void *context);
 struct shard_settings {
     uint32_t index;
     struct market_policy market;
-    uint32_t conflict_tries_max; /* OPTIMISTIC_LOCK_RETRIES */
-    int64_t conflict_backoff_us; /* OPTIMISTIC_LOCK_BACKOFF_BASE, doubling */
-    uint32_t announcement_count; /* unconfirmed announcements at most; > 0 */
-    int64_t announce_hold_us;    /* busy: a change waits for its next whole multiple, and the commit of then; > 0 */
-    int64_t commit_pace_us;      /* busy: commits at its whole multiples; divides announce_hold_us; > 0 */
-    size_t busy_count;           /* deliveries held from which on the shard counts as busy */
-    size_t full_count;           /* deliveries held from which on nothing is held back any more */
+    uint32_t conflict_tries_max;  /* OPTIMISTIC_LOCK_RETRIES */
+    int64_t conflict_backoff_us;  /* OPTIMISTIC_LOCK_BACKOFF_BASE, doubling */
+    uint32_t announcement_count;  /* unconfirmed announcements at most; > 0 */
+    int64_t announce_hold_us;     /* busy: a change waits for its next whole multiple, and the commit of then; > 0 */
+    int64_t commit_pace_us;       /* busy: commits at its whole multiples; divides announce_hold_us; > 0 */
+    size_t commit_deliveries_max; /* a request takes no further position once it has so many; > 0 */
+    size_t busy_count;            /* deliveries held from which on the shard counts as busy */
+    size_t full_count;            /* deliveries held from which on nothing is held back any more */
     struct outlet committer, publisher, consumer, aggregator, history;
     struct directory_part *part;
     struct directory_reader *reader; /* for the portfolio's total in announcements; the shard's own */

@@ -54,9 +54,9 @@ static void add_item(struct shard *shard, struct work *work)
     memcpy(work->flight_trace_id, work->trace_id, sizeof work->flight_trace_id);
 }
 
-static bool is_full(const struct commit_request *request)
+static bool is_full(const struct shard *shard, const struct commit_request *request)
 {
-    return request->count == COMMIT_ITEMS_MAX || request->delivery_count >= COMMIT_DELIVERIES_MAX;
+    return request->count == COMMIT_ITEMS_MAX || request->delivery_count >= shard->settings.commit_deliveries_max;
 }
 
 /*
@@ -67,8 +67,7 @@ static bool is_full(const struct commit_request *request)
  */
 static bool is_paced(const struct shard *shard)
 {
-    const bool was_full = is_full(shard->commit); /* the last request, which is home */
-    return shard_is_busy(shard) && !was_full && shard->held_count < shard->settings.full_count;
+    return shard_is_busy(shard) && !shard->has_left_over && shard->held_count < shard->settings.full_count;
 }
 
 /* The last moment at that time. */
@@ -93,9 +92,10 @@ void shard_send_commits(struct shard *shard)
     shard->commit->moment_us = is_paced(shard) ? moment_of(shard, shard->now.steady_us) : 0;
     shard->commit->count = shard->commit->delivery_count = 0;
     struct work *last = shard->commit_queue.last;
-    for (bool done = false; !done && !is_full(shard->commit) && shard->commit_queue.first != NULL;) {
+    shard->has_left_over = true;
+    while (shard->has_left_over && !is_full(shard, shard->commit)) {
         struct work *work = work_queue_take(&shard->commit_queue, offsetof(struct work, commit_next));
-        done = work == last;
+        shard->has_left_over = work != last;
         work->in_commit_queue = false;
         pm_assert(!work->commit_in_flight); /* the one request is home */
         shard_work_pin(work);

@@ -100,6 +100,7 @@ struct shard {
     struct identities *identities;
     struct orders *orders;
     struct commit_request *commit; /* NULL while it is lent */
+    bool has_left_over;            /* the last one had no room for all that waited */
     struct lookup_request *lookup; /* NULL while it is lent */
     struct commit_request *commit_memory;
     struct lookup_request *lookup_memory;

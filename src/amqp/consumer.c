@@ -54,6 +54,8 @@ static void copy_queues(struct consumer *consumer, const struct consumer_setting
     consumer->queues[0] = settings->market_queue;
     for (size_t i = 0; i < settings->order_queue_count; i++)
         consumer->queues[i + 1] = settings->order_queues[i];
+    consumer->travelling_of = calloc(consumer->queue_count, sizeof *consumer->travelling_of);
+    pm_assert(consumer->travelling_of != NULL);
 }
 
 struct consumer *consumer_create(const struct consumer_settings *settings, struct board *board, struct mailbox *mailbox,
@@ -78,6 +80,7 @@ struct consumer *consumer_create(const struct consumer_settings *settings, struc
     broker_link_init(&consumer->link);
     backoff_init(&consumer->backoff, (uint64_t)clock_wall_us());
     consumer_pool_init(&consumer->pool, settings->prefetch + window_capacity(consumer));
+    /* Three quarters of what one queue may have about. */
     const uint32_t crowd = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count) / 4u * 3 + 1;
     consumer_window_init(&consumer->window, (uint32_t)window_capacity(consumer), crowd);
     return consumer;
@@ -105,9 +108,12 @@ static void handle_settled(struct consumer *consumer, struct message *chain)
 {
     while (chain != NULL) {
         struct message *next = chain->next;
-        pm_assert(consumer->travelling > 0);
+        struct delivery *delivery = (struct delivery *)chain;
+        size_t *travelling_of = &consumer->travelling_of[delivery->queue_index];
+        pm_assert(consumer->travelling > 0 && *travelling_of > 0);
         consumer->travelling--;
-        consumer_settle(consumer, (struct delivery *)chain);
+        --*travelling_of;
+        consumer_settle(consumer, delivery);
         chain = next;
     }
 }
@@ -126,6 +132,14 @@ static void take_home(struct consumer *consumer)
     } while (count == SETTLED_A_TURN);
     atomic_store_explicit(&consumer->outstanding, consumer->travelling, memory_order_release);
     consumer_dispatch_waiting(consumer);
+}
+
+static void tell_fullest(struct consumer *consumer)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < consumer->queue_count; i++)
+        most = consumer->travelling_of[i] > most ? consumer->travelling_of[i] : most;
+    atomic_store_explicit(&consumer->fullest, most, memory_order_relaxed);
 }
 
 static void tell_board(const struct consumer *consumer)
@@ -186,6 +200,7 @@ static void turn(struct consumer *consumer)
     else if (may_connect(consumer))
         consumer_connect(consumer);
     tell_board(consumer);
+    tell_fullest(consumer);
 }
 
 /* How long nothing can be due. */
@@ -282,6 +297,11 @@ size_t consumer_outstanding(const struct consumer *consumer)
     return atomic_load_explicit(&consumer->outstanding, memory_order_acquire) + (is_pending ? 1 : 0);
 }
 
+size_t consumer_fullest_queue(const struct consumer *consumer)
+{
+    return atomic_load_explicit(&consumer->fullest, memory_order_relaxed);
+}
+
 void consumer_stop(struct consumer *consumer, int deadline_ms)
 {
     if (!consumer->is_started)
@@ -305,6 +325,7 @@ void consumer_destroy(struct consumer *consumer)
     consumer_window_finish(&consumer->window);
     consumer_pool_finish(&consumer->pool);
     free(consumer->queues);
+    free(consumer->travelling_of);
     free(consumer->shards);
     free(consumer);
 }

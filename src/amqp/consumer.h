@@ -27,13 +27,13 @@ struct consumer_settings {
     const char *market_queue;
     const char *const *order_queues;
     size_t order_queue_count;
-    uint16_t prefetch; /* of unacknowledged deliveries over all queues */
+    uint16_t prefetch; /* unacknowledged deliveries over all queues, one a queue at least */
     const struct asset_pattern *assets;
 };
 
 /*
  * How many unacknowledged deliveries one queue may have: an even share of the prefetch, since quorum queues know no
- * limit over several; one at least. The market queue may have the remainder besides. Pure; thread: any.
+ * limit over several; one at least. Pure; thread: any.
  */
 uint16_t consumer_queue_prefetch(uint16_t prefetch, size_t order_queue_count);
 
@@ -60,6 +60,8 @@ void consumer_quiesce(struct consumer *consumer);
  * Thread: any.
  */
 size_t consumer_outstanding(const struct consumer *consumer);
+/* Of these, those of the queue that has most. Thread: any. */
+size_t consumer_fullest_queue(const struct consumer *consumer);
 /* Last step: acknowledges what is settled, closes, ends the thread. Blocks: until it ended, at most about deadline_ms.
  */
 void consumer_stop(struct consumer *consumer, int deadline_ms);

@@ -131,6 +131,7 @@ static void send_off(struct consumer *consumer, struct delivery *delivery)
     FAIL_POINT(FAIL_POINT_DELIVERY_TAKEN, consumer->link.fd);
     /* Counted before it leaves: whoever waits for the end must never see too few. */
     consumer->travelling++;
+    consumer->travelling_of[delivery->queue_index]++;
     atomic_store_explicit(&consumer->outstanding, consumer->travelling, memory_order_release);
     struct message *message = &delivery->head;
     mailbox_send_reserved(route->mailbox, route->lane, &message);

@@ -29,22 +29,14 @@ static size_t parse_tag(const struct consumer *consumer, amqp_bytes_t tag)
     return index < consumer->queue_count ? index : consumer->queue_count;
 }
 
-static uint16_t prefetch_of(const struct consumer *consumer, size_t queue_index)
-{
-    const struct consumer_settings *settings = &consumer->settings;
-    const uint16_t share = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count);
-    const bool has_remainder = queue_index == 0 && settings->prefetch > consumer->queue_count;
-    if (!has_remainder)
-        return share;
-    return (uint16_t)(share + settings->prefetch % consumer->queue_count);
-}
-
 static enum status consume(struct consumer *consumer, size_t queue_index)
 {
     struct broker_link *link = &consumer->link;
+    const struct consumer_settings *settings = &consumer->settings;
+    const uint16_t prefetch = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count);
     char tag[TAG_LEN + 1];
     format_tag(queue_index, tag);
-    (void)amqp_basic_qos(link->state, FRAMES_CHANNEL, 0, prefetch_of(consumer, queue_index), 0);
+    (void)amqp_basic_qos(link->state, FRAMES_CHANNEL, 0, prefetch, 0);
     enum status status = broker_link_check(link, "prefetch", amqp_get_rpc_reply(link->state));
     if (status != STATUS_OK)
         return status;

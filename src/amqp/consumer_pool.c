@@ -41,15 +41,16 @@ void consumer_pool_finish(struct consumer_pool *pool)
     *pool = (struct consumer_pool){0};
 }
 
-/* As many as there are, as far as the capacity allows. */
+/* As many as there are, as far as capacity and memory allow. */
 static void make_slab(struct consumer_pool *pool)
 {
     size_t count = pool->made > SLAB_COUNT_MIN ? pool->made : SLAB_COUNT_MIN;
     if (count > pool->capacity - pool->made)
         count = pool->capacity - pool->made;
-    struct consumer_slab *slab = calloc(1, sizeof *slab + count * sizeof slab->items[0]);
-    if (slab == NULL)
-        return;
+    struct consumer_slab *slab;
+    while ((slab = calloc(1, sizeof *slab + count * sizeof slab->items[0])) == NULL)
+        if ((count /= 2) == 0)
+            return;
     slab->next = pool->slabs;
     slab->count = count;
     pool->slabs = slab;
@@ -79,7 +80,7 @@ void consumer_pool_put(struct consumer_pool *pool, struct delivery *delivery)
 {
     if (delivery == NULL)
         return;
-    pm_assert(pool->in_use > 0);
+    pm_assert(pool->in_use > 0 && pool->bodies_len >= delivery->body_len);
     pool->bodies_len -= delivery->body_len;
     free_parts(delivery);
     delivery->head.next = pool->free != NULL ? &pool->free->head : NULL;

@@ -57,6 +57,7 @@ struct consumer {
     atomic_bool stop_asked;
     atomic_int_fast64_t stop_by_us;
     atomic_size_t outstanding; /* written by the consumer's thread */
+    atomic_size_t fullest;     /* the same */
 
     /* the thread's */
     struct broker_link link;
@@ -67,6 +68,7 @@ struct consumer {
     struct arrival arrival;
     struct message_chain waiting; /* decoded, until fewer travel */
     size_t travelling;
+    size_t *travelling_of;  /* each queue */
     size_t taken_this_turn; /* deliveries */
     uint32_t generation;    /* of the present connection, from 1 */
     bool is_consuming;

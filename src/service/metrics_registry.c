@@ -107,6 +107,9 @@ static void write_outstanding(FILE *page, const struct metrics_sources *sources)
         return;
     page_gauge(page, NAME("unacknowledged_deliveries"), "Deliveries taken and not yet acknowledged.",
                sources->outstanding(sources->outstanding_context));
+    page_gauge(page, NAME("queue_unacknowledged_deliveries"),
+               "Deliveries taken and not yet acknowledged of the inbound queue that has most.",
+               sources->fullest_queue(sources->outstanding_context));
     page_gauge(page, NAME("prefetch"), "Deliveries that the broker gives before some are acknowledged.",
                sources->prefetch);
     page_gauge(page, NAME("queue_prefetch"),

@@ -52,9 +52,10 @@ struct metrics_sources {
     void *cache_context;
     struct survey *survey; /* NULL: no figures of single positions */
     metrics_outstanding_fn *outstanding;
+    metrics_outstanding_fn *fullest_queue; /* the same of the queue that has most; with outstanding */
     const void *outstanding_context;
     uint32_t prefetch;
-    uint32_t queue_prefetch;       /* of these, what one queue may have about */
+    uint32_t queue_prefetch;       /* what one queue may have about */
     struct decimal exposure_limit; /* none: no limit, no series */
     bool rate_limit_enabled;
     uint32_t rate_limit_default; /* a minute */

@@ -104,7 +104,7 @@ const struct setting_row setting_rows[] = {
          "Queues of order executions."),
     WORD(PM "QUEUE_TYPE", queue_type, "classic", queue_type_words, "Type of the queues that have to be declared."),
     WHOLE(PM "PREFETCH", prefetch, "30000", 1, 65535, 1,
-          "Deliveries taken from the broker and not acknowledged, at most."),
+          "Deliveries taken from the broker and not acknowledged, at most; one of each queue at least."),
     TEXT(PM "ASSET_PATTERN", SETTING_PATTERN, asset_pattern_text, ASSET_PATTERN_DEFAULT, 1, 1024, 0,
          "What an asset looks like."),
     WHOLE(PM "JOURNAL_RETENTION_DAYS", journal_retention_days, "365", 1, DAYS_MAX, 1,

@@ -21,6 +21,7 @@ enum {
     ANNOUNCE_HOLD_US = 200 * 1000, /* busy shards announce at its multiples, when the commit of then is back */
     COMMIT_PACE_US = 100 * 1000,   /* busy shards commit at its multiples */
     OTHERS_WAIT_US = 5 * 1000,     /* how long their first request of a moment waits for the others */
+    COMMIT_DELIVERIES_MAX = 3072,  /* of a shard's request, and all of one position more: what a transaction is long */
     BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
 };
@@ -133,6 +134,7 @@ static void make_shards(struct service *service)
             .announcement_count = ANNOUNCEMENTS_PER_SHARD,
             .announce_hold_us = ANNOUNCE_HOLD_US,
             .commit_pace_us = COMMIT_PACE_US,
+            .commit_deliveries_max = COMMIT_DELIVERIES_MAX,
             .busy_count = share / 8 > BUSY_COUNT_MIN ? share / 8 : BUSY_COUNT_MIN,
             .full_count = share / 8 * 7,
             .committer = {service->committer_mailbox, i},

@@ -22,6 +22,11 @@ static size_t read_outstanding(const void *context)
     return consumer_outstanding(context);
 }
 
+static size_t read_fullest_queue(const void *context)
+{
+    return consumer_fullest_queue(context);
+}
+
 static void read_totals(void *context, struct portfolio_totals *out)
 {
     struct service *service = context;
@@ -78,6 +83,7 @@ enum status wiring_make_server(struct service *service)
         .cache_context = service,
         .survey = service->survey,
         .outstanding = read_outstanding,
+        .fullest_queue = read_fullest_queue,
         .outstanding_context = service->consumer,
         .prefetch = settings->prefetch,
         .queue_prefetch = consumer_queue_prefetch(settings->prefetch, settings->order_queue_count),

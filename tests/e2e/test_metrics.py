@@ -123,6 +123,27 @@ def test_only_the_largest_have_series_or_none_at_all(instead, broker, asset, oth
     assert "asset=" not in page(service)
 
 
+def test_each_queue_has_its_share_of_the_prefetch(instead, broker, db, asset):
+    queues = [f"{asset}-one", f"{asset}-two"]
+    narrow = instead({"POSITION_MANAGER_PREFETCH": "7", "POSITION_MANAGER_ORDER_QUEUES": ",".join(queues)})
+    other = db.other_session()
+    other.cursor().execute("lock table positions in exclusive mode")
+    try:
+        for queue, count in zip(queues, (3, 1)):
+            for _ in range(count):
+                broker.fill(asset, "Buy", "1", "100", queue=queue)
+        # A third of seven each.
+        wait_until(lambda: narrow.metric("_manager_unacknowledged_deliveries") == 3, what="two of the one and one of the other")
+        found = {name: samples(page(narrow))[f"position_manager_{name}"] for name in ("queue_unacknowledged_deliveries", "queue_prefetch", "prefetch")}
+        assert found == {"queue_unacknowledged_deliveries": 2, "queue_prefetch": 2, "prefetch": 7}
+        assert broker.depth(queues[0]) == 1
+    finally:
+        other.close()
+    narrow.expect(asset, version=4)
+    wait_until(lambda: narrow.metric("queue_unacknowledged_deliveries") == 0, what="all being settled")
+    assert narrow.stop()[0] == 0
+
+
 def test_strangers_make_no_new_series(service):
     before = set(samples(page(service)))
     for number in range(50):

@@ -165,7 +165,7 @@ def test_sigterm_turns_ready_off_and_what_is_in_flight_is_finished(plain, world,
         other.cursor().execute("lock table positions in exclusive mode")
         for _ in range(5):
             broker.fill(one, "Buy", "1", "100")
-        wait_until(lambda: plain.metric("unacknowledged_deliveries") == 5, what="all five being taken")
+        wait_until(lambda: plain.metric("_manager_unacknowledged_deliveries") == 5, what="all five being taken")
         wait_until(lambda: plain.get("/health").json()["pending_commits"] > 0)
         told_at = time.monotonic()
         plain.process.send_signal(signal.SIGTERM)

@@ -111,6 +111,11 @@ FAULTS = [
      "    if (!shard->totals_dirty || shard->totals == NULL)\n        return;\n    shard->totals_dirty = false;",
      "    bool dirty = shard->totals_dirty;\n    shard->totals_dirty = false;\n"
      "    if (!dirty || shard->totals == NULL)\n        return;"),
+    ("forget what a full request left over", "shard_commit.c",
+     "    if (shard->commit->count == 0)\n        return;",
+     "    struct work *forgotten = shard->has_left_over ? shard->commit_queue.first : NULL;\n    if (forgotten != NULL) {\n"
+     "        (void)work_queue_take(&shard->commit_queue, offsetof(struct work, commit_next));\n"
+     "        forgotten->in_commit_queue = false;\n    }\n    if (shard->commit->count == 0)\n        return;"),
     ("say nothing of the portfolio after a restart", "shard.c",
      "    shard->totals_dirty = true;\n    if (!position->announcement_due)", "    if (!position->announcement_due)"),
 ]

@@ -61,6 +61,7 @@ static void start_shard(struct world *world, size_t i)
         .announcement_count = world->announcement_count_max,
         .announce_hold_us = 2000,
         .commit_pace_us = 500,
+        .commit_deliveries_max = 10,
         .busy_count = 20,
         .full_count = 60,
         .committer = {world->committer_mailbox, i},

@@ -76,6 +76,7 @@ static void make_shard(size_t i)
         .announce_hold_us = 1000,
         .commit_pace_us = 1000,
         .busy_count = 100,
+        .commit_deliveries_max = 100,
         .full_count = 200,
         .committer = {committer_mailbox, i},
         .publisher = {publisher_mailbox, i},

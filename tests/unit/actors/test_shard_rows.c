@@ -10,7 +10,8 @@
 
 enum {
     ROWS = COMMIT_ITEMS_MAX + 88,
-    DELIVERIES = COMMIT_DELIVERIES_MAX * 2,
+    REQUEST_DELIVERIES_MAX = 3000,
+    DELIVERIES = REQUEST_DELIVERIES_MAX * 2,
     PACE_US = 100,
     HOLD_US = 1000,
     START_US = HOLD_US * 1000 + 10, /* a little after a moment */
@@ -40,6 +41,7 @@ static void start(void)
         .announcement_count = 8,
         .announce_hold_us = HOLD_US,
         .commit_pace_us = PACE_US,
+        .commit_deliveries_max = REQUEST_DELIVERIES_MAX,
         .busy_count = ROWS / 2,
         .full_count = DELIVERIES + 1,
         .committer = {committer, 0},
@@ -81,7 +83,7 @@ static struct message *make_event(size_t i, size_t position)
     struct delivery *delivery = &deliveries[i];
     delivery->head.type = MESSAGE_DELIVERY;
     delivery->kind = DELIVERY_MARKET;
-    (void)snprintf(delivery->asset, sizeof delivery->asset, "A%zuUSDT", position);
+    (void)snprintf(delivery->asset, sizeof delivery->asset, "A%zuUSDT", position % 1000);
     (void)snprintf(delivery->trace_id, sizeof delivery->trace_id, "t%zu", i);
     delivery->said.market = (struct market_event){.size = decimal_from_units(DECIMAL_ONE),
                                                   .average_price = DECIMAL_ZERO,
@@ -93,12 +95,15 @@ static struct message *make_event(size_t i, size_t position)
     return &delivery->head;
 }
 
-static void deliver(size_t first, size_t last)
+/* Delivers this many events of the first positions in turn, at once. */
+static void deliver_in_turn(size_t count, size_t positions)
 {
-    struct message *batch[ACTOR_BATCH_MAX];
-    for (size_t i = first; i < last; i++)
-        batch[i - first] = make_event(i, i);
-    (void)receive(batch, last - first);
+    struct message **batch = calloc(count, sizeof *batch);
+    cr_assert_not_null(batch);
+    for (size_t i = 0; i < count; i++)
+        batch[i] = make_event(i, i % positions);
+    (void)receive(batch, count);
+    free(batch);
 }
 
 static struct commit_request *take_request(void)
@@ -115,10 +120,15 @@ static void answer(struct commit_request *request)
     (void)receive(&message, 1);
 }
 
+static void expect_to_wait_for_the_next_moment(void)
+{
+    cr_expect_null(take_request());
+    cr_expect_eq(receive(NULL, 0).deadline_us, START_US / PACE_US * PACE_US + PACE_US);
+}
+
 Test(shard_rows, what_a_full_request_left_over_does_not_wait_for_the_next_moment)
 {
-    deliver(0, COMMIT_ITEMS_MAX);
-    deliver(COMMIT_ITEMS_MAX, ROWS - 1);
+    deliver_in_turn(ROWS - 1, ROWS - 1);
     struct commit_request *request = take_request();
     cr_assert_not_null(request);
     cr_assert_eq(request->count, COMMIT_ITEMS_MAX);
@@ -129,28 +139,63 @@ Test(shard_rows, what_a_full_request_left_over_does_not_wait_for_the_next_moment
     cr_assert_eq(request->count, ROWS - 1 - COMMIT_ITEMS_MAX);
     cr_expect_eq(request->moment_us, 0, "nobody comes along with it");
     answer(request);
-    deliver(ROWS - 1, ROWS);
-    cr_expect_null(take_request(), "that one was not full");
-    cr_expect_eq(receive(NULL, 0).deadline_us, START_US / PACE_US * PACE_US + PACE_US);
+    struct message *last = make_event(ROWS - 1, ROWS - 1);
+    (void)receive(&last, 1);
+    expect_to_wait_for_the_next_moment();
+}
+
+static void expect_order_of_delivery(const struct commit_item *item)
+{
+    int64_t last_us = 0;
+    for (const struct message *message = &item->deliveries->head; message != NULL; message = message->next) {
+        const int64_t at_us = ((const struct delivery *)(const void *)message)->said.market.at_us;
+        cr_assert_gt(at_us, last_us);
+        last_us = at_us;
+    }
 }
 
 Test(shard_rows, request_takes_no_further_position_once_it_has_enough_deliveries)
 {
-    enum { POSITIONS = 4, EACH = COMMIT_DELIVERIES_MAX / 3 };
-    struct message **batch = calloc((size_t)POSITIONS * EACH, sizeof *batch);
-    cr_assert_not_null(batch);
-    for (size_t i = 0; i < (size_t)POSITIONS * EACH; i++)
-        batch[i] = make_event(i, i % POSITIONS);
-    (void)receive(batch, (size_t)POSITIONS * EACH);
+    enum { POSITIONS = 4, EACH = REQUEST_DELIVERIES_MAX / 3 };
+    deliver_in_turn((size_t)POSITIONS * EACH, POSITIONS);
     struct commit_request *request = take_request();
     cr_assert_not_null(request);
     cr_expect_eq(request->count, POSITIONS - 1);
-    cr_expect_eq(request->delivery_count, COMMIT_DELIVERIES_MAX);
+    cr_expect_eq(request->delivery_count, REQUEST_DELIVERIES_MAX);
     answer(request);
     request = take_request();
     cr_assert_not_null(request, "at the same moment");
-    cr_expect_eq(request->count, 1);
+    cr_expect_eq(request->moment_us, 0, "nobody comes along with it");
+    cr_assert_eq(request->count, 1);
+    cr_expect_str_eq(request->items[0].row.asset, "A3USDT");
     cr_expect_eq(request->delivery_count, EACH);
+    expect_order_of_delivery(&request->items[0]);
     answer(request);
-    free(batch);
+}
+
+/* Of such a one nothing is left over, so waiting still makes the next one fuller. */
+Test(shard_rows, position_that_fills_a_request_alone_waits_for_the_next_moment)
+{
+    enum { COUNT = REQUEST_DELIVERIES_MAX + 10 };
+    deliver_in_turn(COUNT, 1);
+    struct commit_request *request = take_request();
+    cr_assert_not_null(request);
+    cr_expect_eq(request->count, 1);
+    cr_expect_eq(request->delivery_count, COUNT);
+    struct message *next = make_event(COUNT, 0);
+    (void)receive(&next, 1);
+    answer(request);
+    expect_to_wait_for_the_next_moment();
+}
+
+/* Its row may be locked for long: PostgreSQL is not asked about all of them again at once. */
+Test(shard_rows, position_that_fills_a_request_alone_is_not_redone_before_the_next_moment)
+{
+    deliver_in_turn(REQUEST_DELIVERIES_MAX + 10, 1);
+    struct commit_request *request = take_request();
+    cr_assert_not_null(request);
+    request->items[0].outcome = COMMIT_REDO;
+    struct message *message = &request->head;
+    (void)receive(&message, 1);
+    expect_to_wait_for_the_next_moment();
 }

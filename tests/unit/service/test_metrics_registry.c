@@ -44,6 +44,11 @@ static void give_cache(void *context, uint64_t *hits, uint64_t *misses)
     *misses = figures[1];
 }
 
+static size_t give_fullest_queue(const void *context)
+{
+    return *(const size_t *)context - 1;
+}
+
 static size_t give_outstanding(const void *context)
 {
     return *(const size_t *)context;
@@ -87,6 +92,7 @@ static void fixture_init(struct fixture *fixture)
                                                 .cache_context = fixture->cache,
                                                 .survey = fixture->survey,
                                                 .outstanding = give_outstanding,
+                                                .fullest_queue = give_fullest_queue,
                                                 .outstanding_context = &fixture->outstanding,
                                                 .prefetch = 8000,
                                                 .queue_prefetch = 4000,
@@ -327,6 +333,7 @@ Test(metrics_registry, gauges_say_what_their_sources_say)
         "position_manager_net_exposure_usdt -15",
         "position_manager_portfolio_value_usdt -15",
         "position_manager_unacknowledged_deliveries 77",
+        "position_manager_queue_unacknowledged_deliveries 76",
         "position_manager_prefetch 8000",
         "position_manager_queue_prefetch 4000",
         "position_manager_unrealized_pnl_usdt -0.00000001",
