@@ -5,6 +5,7 @@
 #include "check.h"
 #include "encode.h"
 #include "guard.h"
+#include "h2_fields.h"
 #include "loop.h"
 #include "metrics.h"
 #include "request.h"
@@ -55,7 +56,15 @@ static void foreign_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs,
 {
     struct foreign_stream *foreign = (struct foreign_stream *)self;
     (void)bufs;
+    if (req->version < 0x200) {
+        h2o_ostream_send_next(self, req, count > 0 ? &foreign->body : NULL, count > 0 ? 1 : 0, state);
+        return;
+    }
+    struct st_h2o_http2_conn_t *conn = (struct st_h2o_http2_conn_t *)req->conn;
+    struct h2_table *table = &connection_h2_client(connection_of(req))->table;
+    const struct h2_block block = h2_table_begin(conn, table);
     h2o_ostream_send_next(self, req, count > 0 ? &foreign->body : NULL, count > 0 ? 1 : 0, state);
+    (void)h2_table_end(conn, table, &block);
 }
 
 /*

@@ -21,7 +21,7 @@ struct connection {
     struct guard *guard;
     h2o_socket_t *socket;
     struct frames frames;
-    struct h2_hints hints;
+    struct h2_client h2_client;
     int in_flight;
     int resets;
     int64_t spent;        /* of the allowance */
@@ -144,9 +144,9 @@ struct frames *connection_frames(struct connection *connection)
     return &connection->frames;
 }
 
-struct h2_hints *connection_hints(struct connection *connection)
+struct h2_client *connection_h2_client(struct connection *connection)
 {
-    return &connection->hints;
+    return &connection->h2_client;
 }
 
 bool connection_is_cut(const struct connection *connection)

@@ -82,8 +82,8 @@ void connection_end(struct connection *connection, bool is_lost);
 
 /* What h2_frames.h keeps about the connection. */
 struct frames *connection_frames(struct connection *connection);
-/* What h2_fields.h does. */
-struct h2_hints *connection_hints(struct connection *connection);
+/* What h2_fields.h and h2_table.h do. */
+struct h2_client *connection_h2_client(struct connection *connection);
 
 /* Takes from the connection's allowance of HTTP/2 frames. Returns false where it is cut off. */
 bool connection_charge(struct connection *connection, int cost);

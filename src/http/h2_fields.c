@@ -18,8 +18,8 @@ enum {
     INDEX_NEWEST = 62,      /* of the newest entry: behind the static table (RFC 7541 §2.3.3) */
     INDEX_PREFIX_MAX = 15,  /* what four bits hold of an index; the rest of it takes a byte (RFC 7541 §5.1) */
     FIELD_FRAME_LEN = 3,    /* what a field takes besides its texts */
-    RESIZE_LEN_MAX = 8,
 };
+_Static_assert(INDEX_NEWEST + TABLE_ENTRIES_MAX <= 127, "an index takes a byte, and behind a prefix of four bits too");
 
 enum place_kind { PLACE_NONE, PLACE_NAME, PLACE_WHOLE };
 
@@ -58,13 +58,13 @@ static struct place search_place(const h2o_hpack_header_table_t *table, const st
 }
 
 /* Sets the places of those fields that are in the table. Returns whether all are. */
-static bool find_places(const h2o_hpack_header_table_t *table, const struct h2_fields *fields, struct h2_hints *hints,
+static bool find_places(const h2o_hpack_header_table_t *table, const struct h2_fields *fields, struct h2_client *client,
                         struct place *places)
 {
     bool has_all = true;
     for (size_t k = 0; k < fields->count; k++) {
         const struct h2_field *field = &fields->items[k];
-        const size_t hint = hints->distances[k];
+        const size_t hint = client->distances[k];
         places[k].kind = PLACE_NONE;
         if (hint < table->num_entries) {
             size_t at = table->entry_start_index + hint;
@@ -72,7 +72,7 @@ static bool find_places(const h2o_hpack_header_table_t *table, const struct h2_f
             places[k] = (struct place){place_kind_of(&table->entries[at], field), (uint8_t)(INDEX_NEWEST + hint)};
         }
         if (places[k].kind == PLACE_NONE)
-            places[k] = search_place(table, field, &hints->distances[k]);
+            places[k] = search_place(table, field, &client->distances[k]);
         has_all &= places[k].kind != PLACE_NONE;
     }
     return has_all;
@@ -86,22 +86,19 @@ void h2_fields_init(struct h2_fields *fields)
 void h2_fields_add(struct h2_fields *fields, h2o_iovec_t name, h2o_iovec_t value, bool is_changing)
 {
     pm_assert(fields->count < H2_FIELDS_MAX && name.len <= H2_FIELD_PART_LEN_MAX && value.len <= H2_FIELD_PART_LEN_MAX);
-    fields->items[fields->count++] = (struct h2_field){name, value, is_changing};
+    fields->items[fields->count++] = (struct h2_field){name, value, is_changing, false};
 }
 
-/* Leaves it to libh2o to send and enter those that are not in the table, and takes them from the others. */
+/* Leaves it to libh2o to send and enter those that are not in the table. */
 static void leave_unknown(h2o_req_t *req, struct h2_fields *fields, const struct place *places)
 {
-    size_t kept = 0;
     for (size_t i = 0; i < fields->count; i++) {
-        const struct h2_field *field = &fields->items[i];
-        if (places[i].kind == PLACE_NONE)
+        struct h2_field *field = &fields->items[i];
+        field->is_left = places[i].kind == PLACE_NONE;
+        if (field->is_left)
             h2o_add_header_by_str(&req->pool, &req->res.headers, field->name.base, field->name.len, 1, NULL,
                                   field->value.base, field->value.len);
-        else
-            fields->items[kept++] = *field;
     }
-    fields->count = kept;
 }
 
 static uint8_t *put_text(uint8_t *at, h2o_iovec_t text)
@@ -127,66 +124,8 @@ static uint8_t *put_field(uint8_t *at, const struct h2_field *field, struct plac
     return put_text(at, field->value);
 }
 
-/* ---- the table's size ---- */
-
-/* Returns whether the client wants a smaller table than there is; it is empty then. */
-static bool shrink_table(h2o_http2_conn_t *conn)
-{
-    h2o_hpack_header_table_t *table = &conn->_output_header_table;
-    if (conn->peer_settings.header_table_size >= table->hpack_capacity)
-        return false;
-    for (; table->num_entries > 0; table->num_entries--) {
-        h2o_hpack_header_table_entry_t *entry = h2o_hpack_header_table_get(table, table->num_entries - 1);
-        if (!h2o_iovec_is_token(entry->name))
-            h2o_mem_release_shared(entry->name);
-        h2o_mem_release_shared(entry->value);
-        *entry = (h2o_hpack_header_table_entry_t){NULL, NULL, NULL};
-    }
-    table->hpack_size = 0;
-    table->hpack_capacity = conn->peer_settings.header_table_size;
-    return true;
-}
-
-/*
- * How a block begins whose table has shrunk: the table is emptied, then it has its new size (RFC 7541 §4.2, §6.3).
- * Emptied because the client may have wanted an even smaller one on its way to this one.
- */
-static size_t put_resize(uint8_t *out, size_t capacity)
-{
-    enum { RESIZE = 0x20, PREFIX_MAX = 31 };
-    uint8_t *at = out;
-    *at++ = RESIZE;
-    if (capacity < PREFIX_MAX) {
-        *at++ = (uint8_t)(RESIZE | capacity);
-        return (size_t)(at - out);
-    }
-    *at++ = RESIZE | PREFIX_MAX;
-    for (capacity -= PREFIX_MAX; capacity > 127; capacity >>= 7)
-        *at++ = (uint8_t)(0x80 | (capacity & 0x7f));
-    *at++ = (uint8_t)capacity;
-    return (size_t)(at - out);
-}
-
-/* ---- sending ---- */
-
-/* The HEADERS frame that libh2o has written at this place of the connection's buffer; it is the last one. */
-static uint8_t *frame_at(const h2o_http2_conn_t *conn, size_t at)
-{
-    uint8_t *frame = (uint8_t *)conn->_write.buf->bytes + at;
-    pm_assert(conn->_write.buf->size - at == H2O_HTTP2_FRAME_HEADER_SIZE + h2o_http2_decode24u(frame) &&
-              frame[3] == H2O_HTTP2_FRAME_TYPE_HEADERS);
-    return frame;
-}
-
-static void grow_frame(h2o_http2_conn_t *conn, uint8_t *frame, size_t len)
-{
-    size_t block_len = h2o_http2_decode24u(frame) + len;
-    pm_assert(block_len <= H2O_HTTP2_SETTINGS_DEFAULT.max_frame_size);
-    (void)h2o_http2_encode24u(frame, (uint32_t)block_len);
-    conn->_write.buf->size += len;
-}
-
-static void append(h2o_http2_conn_t *conn, size_t at, const struct h2_fields *fields, const struct place *places)
+static void append(h2o_http2_conn_t *conn, const struct h2_block *block, const struct h2_fields *fields,
+                   const struct place *places)
 {
     size_t room = 0;
     for (size_t i = 0; i < fields->count; i++)
@@ -194,44 +133,28 @@ static void append(h2o_http2_conn_t *conn, size_t at, const struct h2_fields *fi
     uint8_t *start = (uint8_t *)h2o_buffer_reserve(&conn->_write.buf, room).base;
     uint8_t *end = start;
     for (size_t i = 0; i < fields->count; i++)
-        end = put_field(end, &fields->items[i], places[i]);
-    grow_frame(conn, frame_at(conn, at), (size_t)(end - start));
-}
-
-static void begin_with_resize(h2o_http2_conn_t *conn, size_t at)
-{
-    uint8_t bytes[RESIZE_LEN_MAX];
-    size_t len = put_resize(bytes, conn->_output_header_table.hpack_capacity);
-    (void)h2o_buffer_reserve(&conn->_write.buf, len);
-    uint8_t *frame = frame_at(conn, at);
-    uint8_t *block = frame + H2O_HTTP2_FRAME_HEADER_SIZE;
-    memmove(block + len, block, h2o_http2_decode24u(frame));
-    memcpy(block, bytes, len);
-    grow_frame(conn, frame, len);
+        if (!fields->items[i].is_left)
+            end = put_field(end, &fields->items[i], places[i]);
+    h2_table_grow_block(conn, block, (size_t)(end - start));
 }
 
 void h2_fields_send(h2o_req_t *req, h2o_generator_t *generator, h2o_iovec_t *body, size_t count,
-                    struct h2_fields *fields, struct h2_hints *hints)
+                    struct h2_fields *fields, struct h2_client *client)
 {
     h2o_http2_conn_t *conn = (h2o_http2_conn_t *)req->conn;
-    h2o_hpack_header_table_t *table = &conn->_output_header_table;
+    const h2o_hpack_header_table_t *table = &conn->_output_header_table;
     struct place places[H2_FIELDS_MAX];
-    const size_t at = conn->_write.buf->size;
-    const size_t capacity = table->hpack_capacity;
-    const bool has_shrunk = shrink_table(conn);
-    const bool is_complete = find_places(table, fields, hints, places);
+    const struct h2_block block = h2_table_begin(conn, &client->table);
+    const bool has_all = find_places(table, fields, client, places);
     const size_t newest = table->entry_start_index;
-    if (!is_complete)
+    const size_t entry_count = table->num_entries;
+    if (!has_all)
         leave_unknown(req, fields, places);
     h2o_start_response(req, generator);
     h2o_send(req, body, count, H2O_SEND_STATE_FINAL);
-    if (conn->_write.buf->size == at) { /* the client has reset the stream: libh2o throws the answer away */
-        table->hpack_capacity = capacity;
+    if (!h2_table_end(conn, &client->table, &block))
         return;
-    }
-    if (!is_complete || table->entry_start_index != newest)
-        (void)find_places(table, fields, hints, places);
-    append(conn, at, fields, places);
-    if (has_shrunk)
-        begin_with_resize(conn, at);
+    if (table->entry_start_index != newest || table->num_entries != entry_count)
+        (void)find_places(table, fields, client, places);
+    append(conn, &block, fields, places);
 }

@@ -9,8 +9,6 @@
  * table yet goes to libh2o, which enters it: in the first answers of a connection, and when so many dates have come
  * that it was pushed out.
  *
- * libh2o 2.2.5 knows no table but one of 4,096 bytes. A client that wants a smaller one gets that here too.
- *
  * Knows libh2o's insides (<h2o/http2_internal.h>) and is therefore tied to that version. Thread: the loop's.
  */
 #ifndef PM_H2_FIELDS_H
@@ -22,6 +20,8 @@
 
 #include <h2o.h>
 
+#include "h2_table.h"
+
 enum {
     H2_FIELDS_MAX = 6,
     H2_FIELD_PART_LEN_MAX = 126, /* a name or a value, so that its length takes one byte */
@@ -31,6 +31,7 @@ struct h2_field {
     h2o_iovec_t name;
     h2o_iovec_t value;
     bool is_changing;
+    bool is_left; /* to libh2o */
 };
 
 struct h2_fields {
@@ -38,9 +39,10 @@ struct h2_fields {
     struct h2_field items[H2_FIELDS_MAX];
 };
 
-/* How far from the newest entry of a connection's table the fields of its last answer were: where to look first. */
-struct h2_hints {
-    uint8_t distances[H2_FIELDS_MAX];
+/* Of a connection; zero in the beginning. */
+struct h2_client {
+    struct h2_table table;
+    uint8_t distances[H2_FIELDS_MAX]; /* of the last answer's fields from the newest entry: where to look first */
 };
 
 void h2_fields_init(struct h2_fields *fields);
@@ -51,10 +53,10 @@ void h2_fields_init(struct h2_fields *fields);
 void h2_fields_add(struct h2_fields *fields, h2o_iovec_t name, h2o_iovec_t value, bool is_changing);
 
 /*
- * Sends the whole answer, with these fields besides those of req->res, and takes those from them that libh2o has to
- * send. body, count: as for h2o_send(). hints: those of the connection, all zero in the beginning.
+ * Sends the whole answer, with these fields besides those of req->res; which of them libh2o has sent is noted in them.
+ * body, count: as for h2o_send(). client: the connection's.
  */
 void h2_fields_send(h2o_req_t *req, h2o_generator_t *generator, h2o_iovec_t *body, size_t count,
-                    struct h2_fields *fields, struct h2_hints *hints);
+                    struct h2_fields *fields, struct h2_client *client);
 
 #endif

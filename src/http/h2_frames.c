@@ -9,6 +9,7 @@
 #include <h2o/version.h>
 
 #include "guard.h"
+#include "h2_fields.h"
 #include "request.h"
 
 _Static_assert(H2O_VERSION_MAJOR == 2 && H2O_VERSION_MINOR == 2 && H2O_VERSION_PATCH == 5,
@@ -230,6 +231,19 @@ static void count_headers(h2o_http2_conn_t *conn, struct frames *frames, const s
         connection_refuse(conn->sock->on_close.data, "too long a block of header fields");
 }
 
+/* ---- settings ---- */
+
+/* Whether the table of header fields was ever to be small; libh2o keeps only the last word, and takes no notice of
+ * that. */
+static void note_settings(const h2o_http2_conn_t *conn, const struct frame *frame)
+{
+    enum { SETTING_LEN = 6 };
+    struct h2_table *table = &connection_h2_client(conn->sock->on_close.data)->table;
+    for (size_t at = 0; at + SETTING_LEN <= frame->len; at += SETTING_LEN)
+        if (h2o_http2_decode16u(frame->payload + at) == H2O_HTTP2_SETTINGS_HEADER_TABLE_SIZE)
+            h2_table_ask(table, h2o_http2_decode32u(frame->payload + at + 2));
+}
+
 /* ---- every frame ---- */
 
 /* What is judged before libh2o sees the frame. Returns whether it need not see it. */
@@ -247,6 +261,8 @@ static bool frames_before(h2o_http2_conn_t *conn, struct frames *frames, const s
     /* libh2o would write a line to standard error for each frame that it does not know. */
     if (frame->type > H2O_HTTP2_FRAME_TYPE_CONTINUATION)
         return true;
+    if (frame->type == H2O_HTTP2_FRAME_TYPE_SETTINGS)
+        note_settings(conn, frame);
     if (conn->state != H2O_HTTP2_CONN_STATE_OPEN)
         return false;
     if (frame->type == H2O_HTTP2_FRAME_TYPE_RST_STREAM && frame->stream_id != 0) {

@@ -147,7 +147,7 @@ static void request_finish(struct request *request, int code, const char *conten
     h2o_iovec_t bytes = h2o_iovec_init(body, len);
     size_t count = request->method != METHOD_HEAD && len > 0 ? 1 : 0;
     if (is_http2) {
-        h2_fields_send(req, &whole_answer, &bytes, count, &fields, connection_hints(connection_of(req)));
+        h2_fields_send(req, &whole_answer, &bytes, count, &fields, connection_h2_client(connection_of(req)));
     } else {
         h2o_start_response(req, &whole_answer);
         h2o_send(req, &bytes, count, H2O_SEND_STATE_FINAL);

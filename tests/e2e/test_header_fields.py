@@ -2,6 +2,7 @@
 
 import socket
 
+import h2.config
 import h2.connection
 import h2.events
 import h2.settings
@@ -10,6 +11,7 @@ from world import API_KEY, TIMEOUT_SECONDS
 
 LIMITED_KEY = "header-fields-limited"
 COUNTED_KEY = "header-fields-counted"
+OTHER_KEYS = {f"header-fields-{limit}": limit for limit in range(200, 245)}  # more than a table of libh2o's has entries
 # path, key: of several media types, codes, and fields that not all answers have
 REQUESTS = [("/api/v1/portfolio", API_KEY), ("/api/v1/positions", API_KEY), ("/metrics", None), ("/api/v1/portfolio", LIMITED_KEY),
             ("/nothing", API_KEY), ("/api/v1/portfolio/pnl", None), ("/health", None), ("/api/v1/positions/%2F", API_KEY),
@@ -22,7 +24,7 @@ TABLE_SIZES = [0, 1, 64, 90, 150, 200, 250, 300, 500, 4095, 4096, 65536]
 @pytest.fixture(scope="module", params=["true", "false"], ids=["limited", "unlimited"])
 def settings(request):
     return {"POSITION_MANAGER_RATE_LIMIT_ENABLED": request.param, "POSITION_MANAGER_RATE_LIMIT_DEFAULT": "100000",
-            "POSITION_MANAGER_RATE_LIMIT_OVERRIDES": f"{LIMITED_KEY}:7,{COUNTED_KEY}:30"}
+            "POSITION_MANAGER_RATE_LIMIT_OVERRIDES": ",".join(f"{key}:{limit}" for key, limit in {LIMITED_KEY: 7, COUNTED_KEY: 30, **OTHER_KEYS}.items())}
 
 
 class Client:
@@ -30,7 +32,7 @@ class Client:
 
     def __init__(self, port, table_size):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
-        self.http = h2.connection.H2Connection()
+        self.http = h2.connection.H2Connection(h2.config.H2Configuration(validate_outbound_headers=False))
         kind = h2.settings.SettingCodes.HEADER_TABLE_SIZE
         self.http.local_settings = h2.settings.Settings(client=True, initial_values={kind: table_size})
         self.http.decoder.max_allowed_table_size = table_size
@@ -41,11 +43,11 @@ class Client:
     def resize(self, table_size):
         self.http.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: table_size})
 
-    def get(self, path, key, trace_id):
+    def get(self, path, key, trace_id, *others):
         """The header fields, in their order."""
         stream = self.http.get_next_available_stream_id()
         self.http.send_headers(stream, [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "x"),
-                                        ("x-trace-id", trace_id), *([("x-api-key", key)] if key else [])], end_stream=True)
+                                        ("x-trace-id", trace_id), *([("x-api-key", key)] if key else []), *others], end_stream=True)
         fields, body, has_ended = None, b"", False
         while not has_ended:
             self.socket.sendall(self.http.data_to_send())
@@ -114,6 +116,39 @@ def test_a_smaller_table_is_emptied_first_and_said_once(service, size, update):
         client.get("/health", None, "t")
         assert client.blocks[-1].startswith(expected + b"\x88"), (size, client.blocks[-1][:6].hex())  # :status: 200
         client.resize(size)
+    client.close()
+
+
+@pytest.mark.parametrize("sizes, update", [((0, 4096), b"\x20\x3f\xe1\x1f"), ((100, 65536), b"\x20\x3f\xe1\x1f"), ((200, 0, 300), b"\x20\x3f\x8d\x02"),
+                                           ((8192, 4096), b"")])
+def test_what_a_client_wanted_between_two_answers_is_heeded(service, sizes, update):
+    client = Client(service.port, 4096)
+    check(service, client, 1)
+    for size in sizes:
+        client.resize(size)
+    client.get("/health", None, "t")
+    assert client.blocks[-1].startswith(update + b"\x88"), client.blocks[-1][:6].hex()
+    check(service, client, 1)
+    client.close()
+
+
+def test_an_answer_that_is_none_of_ours_heeds_it_too(service):
+    """A field with a control character is refused by libh2o, before the service sees the request."""
+    client = Client(service.port, 0)
+    for _ in range(2):
+        found = dict(client.get("/health", None, "t", ("x-other", "a\x01b")))
+        assert found[":status"] == "400" and found["content-type"] == "application/json"
+    check(service, client, 1)
+    client.close()
+
+
+def test_more_fields_than_a_table_has_entries(service):
+    client = Client(service.port, 65536)
+    for _ in range(2):
+        for key, limit in OTHER_KEYS.items():
+            found = dict(client.get("/api/v1/portfolio", key, key))
+            assert (found["ratelimit-limit"], found["x-trace-id"], found["content-type"]) == (str(limit), key, "application/json")
+    check(service, client, 1)
     client.close()
 
 
