@@ -54,16 +54,18 @@ static void add_item(struct shard *shard, struct work *work)
     memcpy(work->flight_trace_id, work->trace_id, sizeof work->flight_trace_id);
 }
 
-static bool is_full(const struct shard *shard, const struct commit_request *request)
+static bool is_full(const struct shard *shard)
 {
+    const struct commit_request *request = shard->commit;
     return request->count == COMMIT_ITEMS_MAX || request->delivery_count >= shard->settings.commit_deliveries_max;
 }
 
 /*
  * Each transaction and each row of it costs the database as much as several events. So a busy shard commits at most
  * once from one whole multiple of commit_pace_us to the next, as a rule at the multiple: a commit carries more events
- * of each row, and busy shards, which all come to the same moments, share a transaction. Not while more waits than a
- * request holds, or so many deliveries that the broker would run out of credit: then waiting saves nothing.
+ * of each row, and busy shards, which all come to the same moments, share a transaction. Not while the last
+ * request had no room for all that waited, nor while so many deliveries wait that the broker would run out of credit:
+ * then waiting saves nothing.
  */
 static bool is_paced(const struct shard *shard)
 {
@@ -93,7 +95,7 @@ void shard_send_commits(struct shard *shard)
     shard->commit->count = shard->commit->delivery_count = 0;
     struct work *last = shard->commit_queue.last;
     shard->has_left_over = true;
-    while (shard->has_left_over && !is_full(shard, shard->commit)) {
+    while (shard->has_left_over && !is_full(shard)) {
         struct work *work = work_queue_take(&shard->commit_queue, offsetof(struct work, commit_next));
         shard->has_left_over = work != last;
         work->in_commit_queue = false;

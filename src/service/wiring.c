@@ -21,7 +21,7 @@ enum {
     ANNOUNCE_HOLD_US = 200 * 1000, /* busy shards announce at its multiples, when the commit of then is back */
     COMMIT_PACE_US = 100 * 1000,   /* busy shards commit at its multiples */
     OTHERS_WAIT_US = 5 * 1000,     /* how long their first request of a moment waits for the others */
-    COMMIT_DELIVERIES_MAX = 3072,  /* of a shard's request, and all of one position more: what a transaction is long */
+    COMMIT_DELIVERIES_MAX = 3072,  /* from so many on a shard's request takes no further position */
     BUSY_COUNT_MIN = 256,          /* deliveries of one shard; with fewer nothing is gained by waiting for more */
     HEARTBEAT_S = 10,
 };
