@@ -296,7 +296,7 @@ static void *run(void *context)
             wait_for_something(committer, due_us);
     }
     answer_rest(committer);
-    committer_drop_connection(committer, "stopping");
+    committer_end_session(committer);
     return NULL;
 }
 

@@ -11,6 +11,7 @@
 enum {
     LOCK_TIMEOUT_MS = 500,     /* for whatever sets none of its own */
     SET_UP_TIMEOUT_MS = 3000,  /* nothing is under way yet: another connection is better than waiting for this one */
+    LEAVE_TIMEOUT_MS = 500,    /* whoever comes next only waits a little longer */
     ANSWER_TIMEOUT_MS = 30000, /* a server that says nothing for so long is as good as gone */
 };
 
@@ -142,6 +143,16 @@ enum status committer_reconnect(struct committer *committer)
             return status;
     }
     return STATUS_OK;
+}
+
+void committer_end_session(struct committer *committer)
+{
+    struct pg_connection *connection = &committer->connection;
+    connection->give_up = NULL; /* it would at once */
+    connection->timeout_ms = LEAVE_TIMEOUT_MS;
+    if (pg_is_open(connection) && !committer->is_silent && PQexitPipelineMode(connection->conn) == 1)
+        instance_leave(connection);
+    committer_drop_connection(committer, "stopping");
 }
 
 void committer_drop_connection(struct committer *committer, const char *reason)

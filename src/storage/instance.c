@@ -24,6 +24,8 @@ static const char try_sql[] =
     "SELECT pg_try_advisory_lock(" INSTANCE_LOCK_KEY ")::text, pg_backend_pid()::text, "
     "coalesce((SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()), '')";
 
+static const char unlock_sql[] = "SELECT pg_advisory_unlock(" INSTANCE_LOCK_KEY ")::text";
+
 static const char holder_sql[] =
     "SELECT l.pid::text, coalesce(a.backend_start::text, ''), coalesce(host(a.client_addr), 'local') "
     "FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
@@ -221,4 +223,10 @@ enum status instance_take(struct pg_connection *connection, struct instance_sess
     session->is_overtaken = now_us - session->refused_since_us >= INSTANCE_PATIENCE_US;
     snprintf(connection->error, sizeof connection->error, "another instance has the tables");
     return STATUS_UNAVAILABLE;
+}
+
+void instance_leave(struct pg_connection *connection)
+{
+    if (pg_query(connection, unlock_sql, 0, NULL, NULL) != STATUS_OK)
+        LOG_EVENT(LOG_LEVEL_DEBUG, "instance_lock_kept", NULL, log_text("reason", connection->error));
 }

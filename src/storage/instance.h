@@ -47,4 +47,11 @@ enum status instance_begin(struct pg_connection *connection, int64_t *epoch) PM_
 enum status instance_take(struct pg_connection *connection, struct instance_session *session,
                           int64_t epoch) PM_MUST_USE;
 
+/*
+ * Gives the lock back before the session ends: whoever takes the tables next neither waits until the server has noticed
+ * that the session is over, nor takes it for another instance's. Outside of pipeline mode and of a transaction. Where
+ * it fails the lock goes with the session, a moment later. Blocks: for one answer.
+ */
+void instance_leave(struct pg_connection *connection);
+
 #endif

@@ -120,6 +120,8 @@ static enum status prepare_once(struct pg_connection *connection, struct board *
     if (status == STATUS_INVALID)
         LOG_EVENT(LOG_LEVEL_ERROR, "storage_unusable", NULL, log_text("sqlstate", connection->sqlstate),
                   log_text("reason", connection->error));
+    if (status == STATUS_OK)
+        instance_leave(connection); /* to the committer */
     pg_close(connection);
     if (status != STATUS_OK)
         atomic_store(&board->database_connected, false);

@@ -267,6 +267,34 @@ Test(storage_instance, own_session_that_the_server_still_keeps_is_ended)
     pg_close(&next);
 }
 
+/* Sessions that wrote take their time to end: the server removes their temporary tables, and frees their locks then. */
+static void make_sessions_end_slowly(void)
+{
+    rig_execute(&rig, "CREATE FUNCTION litter() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..500 LOOP "
+                      "EXECUTE format('CREATE TEMP TABLE IF NOT EXISTS t%s ()', i); END LOOP; RETURN NULL; END $$");
+    rig_execute(&rig,
+                "CREATE TRIGGER litter AFTER INSERT OR UPDATE ON position_manager_instance EXECUTE FUNCTION litter()");
+    rig_execute(&rig, "CREATE TRIGGER litter AFTER INSERT ON position_manager_journal EXECUTE FUNCTION litter()");
+}
+
+Test(storage_instance, tables_are_given_up_before_the_session_ends)
+{
+    struct pg_connection next;
+    struct instance_session session = {0};
+    pg_init(&next, &rig.settings, NULL, NULL);
+    cr_assert(opens(&next));
+    cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
+    make_sessions_end_slowly();
+    cr_assert_eq(rig_prepare(&rig, MIGRATIONS_APPLY), STATUS_OK);
+    cr_assert_eq(instance_take(&next, &session, 0), STATUS_OK, "by storage_prepare(): %s", next.error);
+    instance_leave(&next);
+    rig_start(&rig);
+    store_one();
+    rig_stop(&rig);
+    cr_assert_eq(instance_take(&next, &session, 0), STATUS_OK, "by the committer: %s", next.error);
+    pg_close(&next);
+}
+
 /* ---- what others did ---- */
 
 static const char *newest_line(const char *asset)
