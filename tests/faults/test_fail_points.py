@@ -111,7 +111,14 @@ def portfolio_after_a_crash(scene, point, count):
     scene.run()
     stream = scene.stream()
     settings = {VARIABLE: f"{point}:crash:{count}", "POSITION_MANAGER_PORTFOLIO_PUBLISH_INTERVAL_MS": "3000"}
-    service, since = run_until_it_dies(scene, settings, lambda service: stream.publish(40))
+
+    def act(service):
+        for _ in range(1000):  # however many of them fit into one commit
+            if not is_running(service):
+                return
+            stream.publish(10)
+            time.sleep(0.02)
+    service, since = run_until_it_dies(scene, settings, act)
     service.wait_healthy()
     outcome.recovery = time.monotonic() - since
     scene.check(outcome, stream)
