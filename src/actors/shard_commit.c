@@ -63,9 +63,9 @@ static bool is_full(const struct shard *shard)
 /*
  * Each transaction and each row of it costs the database as much as several events. So a busy shard commits at most
  * once from one whole multiple of commit_pace_us to the next, as a rule at the multiple: a commit carries more events
- * of each row, and busy shards, which all come to the same moments, share a transaction. Not while the last
- * request had no room for all that waited, nor while so many deliveries wait that the broker would run out of credit:
- * then waiting saves nothing.
+ * of each row, and busy shards, which all come to the same moments, share a transaction. Not while the last request had
+ * no room for all that waited, nor while so many deliveries wait that the broker would run out of credit: then waiting
+ * saves nothing.
  */
 static bool is_paced(const struct shard *shard)
 {

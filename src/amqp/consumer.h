@@ -4,10 +4,10 @@
  * Reads deliveries, decodes each into a struct delivery of its pool, and sends it to the shard of its asset; what
  * cannot be decoded goes to the publisher as a dead letter; what is of no concern (dry runs) is settled at once.
  * SETTLED deliveries come home and are acknowledged in order, many at once (basic.ack multiple up to the highest
- * contiguous tag; a connection's deliveries are acknowledged on that connection only). Beyond the
- * prefetch the broker holds them. Heartbeats are answered also while nothing arrives. On a lost connection:
- * back-off with jitter, 0.1 s to 1 s. A queue that is missing is declared; one that exists is taken as it is; a
- * cancelled consumer (queue deleted) is a lost connection.
+ * contiguous tag; a connection's deliveries are acknowledged on that connection only). Beyond the prefetch the broker
+ * holds them. Heartbeats are answered also while nothing arrives. On a lost connection: back-off with jitter, 0.1 s to
+ * 1 s. A queue that is missing is declared; one that exists is taken as it is; a cancelled consumer (queue deleted) is
+ * a lost connection.
  */
 #ifndef PM_CONSUMER_H
 #define PM_CONSUMER_H

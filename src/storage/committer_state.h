@@ -148,7 +148,7 @@ enum status committer_connect(struct committer *committer) PM_MUST_USE;
 enum status committer_reconnect(struct committer *committer) PM_MUST_USE;
 /* The one way in which a connection ends; logs the reason, keeps the board. */
 void committer_drop_connection(struct committer *committer, const char *reason);
-/* The last of all: gives up the tables, and drops the connection. Blocks: for one answer, 500 ms at most. */
+/* At the end of the thread: gives the tables up, drops the connection. Blocks: for one answer, 500 ms at most. */
 void committer_end_session(struct committer *committer);
 /* After a failed committer_connect(): waits until it is time for the next try. Fails: STATUS_STOPPING. */
 enum status committer_pause(struct committer *committer) PM_MUST_USE;

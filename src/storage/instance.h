@@ -1,12 +1,13 @@
 /*
  * instance: one service at a time on a database's tables (contract §6, invariant 1).
  *
- * The session that writes holds an advisory lock of its own, and the lock goes with the session: who has it is the only
- * one. A second instance waits in storage_prepare(). Each starting instance that takes the tables raises an epoch in
- * position_manager_instance. A committer that reconnects and finds another epoch than its own was overtaken: what its
- * process holds and shows is stale, so it must end. The lock is the database's: tables in two schemas of one database
- * count as one service's. A session needs a server process of its own: behind pgbouncer that is pool_mode=session; in
- * transaction mode the lock would stay with whichever server connection took it. Thread: one at a time per session.
+ * The session that writes holds an advisory lock of its own. It gives it back before it ends in order, and the lock
+ * goes with the session in any case: who has it is the only one. A second instance waits in storage_prepare(). Each
+ * starting instance that takes the tables raises an epoch in position_manager_instance. A committer that reconnects and
+ * finds another epoch than its own was overtaken: what its process holds and shows is stale, so it must end. The lock
+ * is the database's: tables in two schemas of one database count as one service's. A session needs a server process of
+ * its own: behind pgbouncer that is pool_mode=session; in transaction mode the lock would stay with whichever server
+ * connection took it. Thread: one at a time per session.
  */
 #ifndef PM_INSTANCE_H
 #define PM_INSTANCE_H

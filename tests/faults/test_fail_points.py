@@ -113,11 +113,12 @@ def portfolio_after_a_crash(scene, point, count):
     settings = {VARIABLE: f"{point}:crash:{count}", "POSITION_MANAGER_PORTFOLIO_PUBLISH_INTERVAL_MS": "3000"}
 
     def act(service):
-        for _ in range(1000):  # however many of them fit into one commit
+        """One at a time, each in a commit of its own: what was published last is in the one that ends it all."""
+        for asset in stream.assets * 10:
             if not is_running(service):
                 return
-            stream.publish(10)
-            time.sleep(0.02)
+            stream.publish_one(asset)
+            time.sleep(0.2)
     service, since = run_until_it_dies(scene, settings, act)
     service.wait_healthy()
     outcome.recovery = time.monotonic() - since
